@@ -1,0 +1,1 @@
+"""Answers with the champion: keeps its bundle, looks for a new one, predicts."""

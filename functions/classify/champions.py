@@ -1,0 +1,150 @@
+"""The champions in memory: loaded from the scratch folder or MLflow, looked for again in the background."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common.bundle import Bundle
+from common.errors import BundleRefused, NoModel, RegistryUnavailable, WrongSettings
+from common.executions import timestamp
+from common.pipelines import Pipeline
+from common.registry import Registry
+from common.settings import Settings
+from common.web import log
+
+KEPT = "kept-version"
+
+
+@dataclass(frozen=True)
+class Champion:
+    version: str
+    bundle: Bundle
+
+
+@dataclass
+class Slot:
+    """One pipeline's champion, why there is none, and since when it may be out of date."""
+
+    champion: Champion | None = None
+    why_none: str = "no look at MLflow has ended yet; try again in a moment"
+    stale_since: str | None = None
+    refused: str | None = None
+
+
+@dataclass
+class Champions:
+    """All pipelines' champions. `refresh` runs in one thread; answering threads only read."""
+
+    settings: Settings
+    pipelines: Mapping[str, Pipeline]
+    registry: Registry
+    slots: dict[str, Slot] = field(default_factory=dict)
+    tried: bool = False
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.slots = {name: Slot() for name in self.pipelines}
+
+    def get(self, name: str) -> Champion:
+        """The champion that answers now. Raises NoModel, saying why there is none."""
+        slot = self.slots[name]
+        if slot.champion is None:
+            raise NoModel(name, slot.why_none)
+        return slot.champion
+
+    def start(self) -> None:
+        """Load what the scratch folder kept, then look at MLflow again and again in the background."""
+        for name in self.slots:
+            self._load_kept(name)
+
+        def loop() -> None:
+            while True:
+                self.refresh()
+                if self._stop.wait(self.settings.refresh_s):
+                    return
+
+        threading.Thread(target=loop, name="refresh", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def refresh(self) -> None:
+        """Look once for every pipeline; what fails keeps the champion that is there."""
+        for name, slot in self.slots.items():
+            try:
+                self._refresh(name, slot)
+            except (RegistryUnavailable, WrongSettings) as error:
+                self._keep(name, slot, error.detail)
+            except BundleRefused as error:
+                self._keep(name, slot, f"the new champion was refused: {error.detail}")
+            except Exception as error:  # the thread must live on: a replica without it would never see a champion
+                self._keep(name, slot, f"the look at MLflow failed: {type(error).__name__}: {error}")
+        self.tried = True
+
+    def _keep(self, name: str, slot: Slot, why: str) -> None:
+        if slot.why_none != why:
+            log("classify", "refresh failed", pipeline=name, why=why, serving=slot.champion.version if slot.champion else None)
+        slot.why_none = why
+        slot.stale_since = slot.stale_since or timestamp()
+
+    def _refresh(self, name: str, slot: Slot) -> None:
+        version = self.registry.version_of(name)
+        if version is None:
+            if slot.champion is None:
+                slot.why_none = "nothing has been promoted yet; collect and train first"
+                return
+            # The alias was taken away: the last good one goes on, and says that it may be stale.
+            slot.stale_since = slot.stale_since or timestamp()
+            return
+        if slot.champion is None or slot.champion.version != version:
+            if version == slot.refused:
+                return
+            try:
+                bundle = self._fetch(name, version)
+            except BundleRefused:
+                slot.refused = version
+                raise
+            slot.champion = Champion(version, bundle)
+            log("classify", "champion loaded", pipeline=name, version=version)
+        slot.stale_since = slot.refused = None
+        slot.why_none = ""
+
+    def _fetch(self, name: str, version: str) -> Bundle:
+        """Download beside, check, then put in the place of the old one."""
+        home = self._home(name)
+        part, whole = home / f"{version}.part", home / version
+        if not whole.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            self.registry.download_bundle(name, version, part)
+            part.rename(whole)
+        try:
+            bundle = Bundle(whole, self.settings.secret("bundle-key"))
+            bundle.check_golden()
+        except BundleRefused:
+            shutil.rmtree(whole, ignore_errors=True)
+            raise
+        (home / f"{KEPT}.part").write_text(version)
+        (home / f"{KEPT}.part").rename(home / KEPT)
+        for old in home.iterdir():
+            if old.is_dir() and old.name != version:
+                shutil.rmtree(old, ignore_errors=True)
+        return bundle
+
+    def _load_kept(self, name: str) -> None:
+        """The bundle that an earlier process left, so that a restart needs no MLflow."""
+        home = self._home(name)
+        try:
+            version = (home / KEPT).read_text().strip()
+            bundle = Bundle(home / version, self.settings.secret("bundle-key"))
+            bundle.check_golden()
+        except (OSError, BundleRefused, WrongSettings):
+            return
+        self.slots[name].champion = Champion(version, bundle)
+
+    def _home(self, name: str) -> Path:
+        return self.settings.scratch / "bundles" / name

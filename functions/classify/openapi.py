@@ -1,0 +1,38 @@
+"""The OpenAPI document of classify."""
+
+from __future__ import annotations
+
+from common.describe import call, document
+from common.pictures import CONTENT_TYPES
+
+_PICTURE = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {
+    "schema": {
+        "type": "object",
+        "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+        "required": ["image"],
+    }
+}
+_ROW = {"schema": {"oneOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}, "minItems": 1}]}}
+
+OPENAPI = document(
+    "classify",
+    "Answers with the champion of each pipeline.",
+    {
+        "/": {"get": call("The pipelines", "classify_index")},
+        "/{pipeline}": {
+            "get": call("The champion's model card", "model_card", problems=(404, 503)),
+            "post": call(
+                "Classify a picture, several, a row or many",
+                "predictions",
+                body={
+                    **dict.fromkeys(CONTENT_TYPES, _PICTURE),
+                    "multipart/form-data": _FORM,
+                    "application/json": _ROW,
+                    "text/csv": {"schema": {"type": "string"}},
+                },
+                problems=(400, 404, 413, 415, 422, 503),
+            ),
+        },
+    },
+)

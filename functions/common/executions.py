@@ -1,0 +1,64 @@
+"""Executions: one record per run of fetch-batch or train, updated while it runs, never rewritten once ended."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from common.objects import Objects
+
+
+def timestamp() -> str:
+    """Now, UTC, to the millisecond: 2026-01-31T12:00:00.000Z."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def make_id(prefix: str) -> str:
+    return f"{prefix}-{secrets.token_hex(6)}"
+
+
+@dataclass
+class Execution:
+    """A running execution's record; `body` is what GET shows of it."""
+
+    objects: Objects
+    key: str
+    body: dict[str, Any]
+    etag: str
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def update(self, **changes: Any) -> None:
+        """Write the changes. Raises Conflict if another ended this record, StoreUnavailable."""
+        with self._lock:
+            self.body = {**self.body, **changes}
+            self.etag = self.objects.put(self.key, json.dumps(self.body).encode(), if_match=self.etag)
+
+    def end(self, state: str, **changes: Any) -> None:
+        self.update(state=state, ended=timestamp(), **changes)
+
+
+def begin(objects: Objects, pipeline: str, function: str, body: dict[str, Any]) -> Execution:
+    """A new record in state `running`, named by time and id so that keys sort by age."""
+    started = timestamp()
+    identity = make_id(function)
+    whole = {"id": identity, "function": function, "state": "running", "started": started, "ended": None, **body}
+    key = f"jobs/{pipeline}/runs/{started.replace(':', '')}-{identity}.json"
+    return Execution(objects, key, whole, objects.put(key, json.dumps(whole).encode(), if_absent=True))
+
+
+def resume(objects: Objects, key: str) -> Execution:
+    """The record at key, to go on writing it."""
+    found = objects.get(key)
+    if found is None:
+        raise FileNotFoundError(key)
+    return Execution(objects, key, json.loads(found.body), found.etag)
+
+
+def history(objects: Objects, pipeline: str, function: str, most: int = 20) -> list[Execution]:
+    """The newest records of a function, newest first."""
+    keys = [key for key in objects.list(f"jobs/{pipeline}/runs/") if f"-{function}-" in key]
+    return [resume(objects, key) for key in reversed(keys[-most:])]

@@ -1,0 +1,123 @@
+"""The preprocessing of rows that train and classify share: reading, hashing, encoding. numpy alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from common.errors import FieldError
+
+Value = float | str
+MAX_TEXT = 200
+
+
+def _number(raw: Any, column: Mapping[str, Any]) -> float | str:
+    """The number, or what is wrong with it."""
+    if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+        return "must be a number"
+    try:
+        value = float(raw)
+    except (ValueError, OverflowError):
+        return f"must be a number, not {str(raw)[:40]!r}"
+    if not math.isfinite(value):
+        return "must be a finite number"
+    low, high = column.get("min"), column.get("max")
+    if (low is not None and value < low) or (high is not None and value > high):
+        return f"{value:g} is outside {'' if low is None else format(low, 'g')}..{'' if high is None else format(high, 'g')}"
+    return value
+
+
+def read_value(raw: Any, column: Mapping[str, Any]) -> tuple[Value | None, FieldError | None]:
+    """One raw value of a column, as a float or a text, or what is wrong with it."""
+    name = column["name"]
+    if column["type"] == "number":
+        value = _number(raw, column)
+        return (None, FieldError(name, value)) if isinstance(value, str) else (value, None)
+    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+        return None, FieldError(name, "must be a text")
+    text = str(raw).strip()
+    if not text or len(text) > MAX_TEXT:
+        return None, FieldError(name, f"must be a text of 1 to {MAX_TEXT} characters")
+    values = column.get("values")
+    if values is not None and text not in values:
+        return None, FieldError(name, f"{text[:40]!r} is none of: {', '.join(values)}")
+    return text, None
+
+
+def read_row(raw: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) -> tuple[tuple[Value, ...], list[FieldError]]:
+    """The values of a row in the columns' order, and every mistake in it, each with its column."""
+    values: list[Value] = []
+    errors = [FieldError(str(name)[:80], "is no column of this pipeline") for name in raw.keys() - {c["name"] for c in columns}]
+    for column in columns:
+        if column["name"] not in raw:
+            errors.append(FieldError(column["name"], "missing"))
+            continue
+        value, error = read_value(raw[column["name"]], column)
+        if error is not None:
+            errors.append(error)
+        elif value is not None:
+            values.append(value)
+    return tuple(values), errors
+
+
+def canonical_row(values: Sequence[Value]) -> bytes:
+    """The one spelling of a row: `51` and `51.0` are the same number."""
+    return json.dumps([value if isinstance(value, str) else repr(float(value)) for value in values]).encode()
+
+
+def example_hash(canonical: bytes) -> str:
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def fit_features(rows: Sequence[Sequence[Value]], columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Parameters of preprocessing, one dict a column, from the train part alone.
+
+    Numbers: centre and scale from the quantiles as RealMLP does (Holzmueller et al. 2024, arXiv:2407.04491, 2.1).
+    Categories: the vocabulary; index 0 is the slot that unseen ones share.
+    """
+    parameters = []
+    for index, column in enumerate(columns):
+        if column["type"] == "category":
+            seen = set(column.get("values") or ()) | {str(row[index]) for row in rows}
+            parameters.append({"name": column["name"], "type": "category", "vocabulary": sorted(seen)})
+        elif column.get("cyclic"):
+            parameters.append({"name": column["name"], "type": "cyclic", "period": float(column["cyclic"])})
+        else:
+            values = np.array([row[index] for row in rows], dtype=np.float64)
+            low, centre, high = np.quantile(values, [0.25, 0.5, 0.75])
+            scale = high - low if high > low else (values.max() - values.min()) / 2
+            parameters.append(
+                {"name": column["name"], "type": "number", "centre": float(centre), "scale": float(scale) or 1.0}
+            )
+    return parameters
+
+
+def encode_rows(rows: Sequence[Sequence[Value]], parameters: Sequence[Mapping[str, Any]]) -> np.ndarray[Any, Any]:
+    """Rows -> float32 (n, width): numbers first (a cyclic one as sine and cosine), then category indices.
+
+    Numbers are clipped smoothly to (-3, 3): x / sqrt(1 + (x/3)^2), as RealMLP does.
+    """
+    numbers, categories = [], []
+    for index, parameter in enumerate(parameters):
+        column = [row[index] for row in rows]
+        if parameter["type"] == "category":
+            slots = {text: slot for slot, text in enumerate(parameter["vocabulary"], start=1)}
+            categories.append(np.array([slots.get(str(value), 0) for value in column], dtype=np.float32))
+        elif parameter["type"] == "cyclic":
+            angle = np.array(column, dtype=np.float64) * (2 * np.pi / parameter["period"])
+            numbers += [np.sin(angle), np.cos(angle)]
+        else:
+            scaled = (np.array(column, dtype=np.float64) - parameter["centre"]) / parameter["scale"]
+            numbers.append(scaled / np.sqrt(1 + (scaled / 3) ** 2))
+    return np.stack([*numbers, *categories], axis=1).astype(np.float32)
+
+
+def encoded_shape(parameters: Sequence[Mapping[str, Any]]) -> tuple[int, list[int]]:
+    """How many number places `encode_rows` makes, and the slots of each category after them."""
+    numbers = sum({"category": 0, "cyclic": 2, "number": 1}[parameter["type"]] for parameter in parameters)
+    return numbers, [len(parameter["vocabulary"]) + 1 for parameter in parameters if parameter["type"] == "category"]

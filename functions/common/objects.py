@@ -1,0 +1,142 @@
+"""The object store: one small interface, kept by a local folder (here) and by S3 (objects_s3)."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from common.errors import Conflict, StoreUnavailable
+from common.settings import Settings
+
+
+@dataclass(frozen=True)
+class Object:
+    """An object as read: `age_s` is the seconds since its last write, by the store's own clock."""
+
+    body: bytes
+    etag: str
+    age_s: float
+
+
+class Objects(Protocol):
+    """Every implementation keeps the same promises; keys are relative, with '/' between parts.
+
+    All methods raise StoreUnavailable if the store does not answer or refuses.
+    """
+
+    where: str
+
+    def get(self, key: str) -> Object | None:
+        """The object, or None if there is none."""
+
+    def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        """Write whole or not at all, and return the ETag. Raises Conflict if the condition does not hold."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys that begin with prefix, in order."""
+
+    def delete(self, key: str) -> None:
+        """Take the object away; no error if there is none. Never used on leases or samples."""
+
+
+def _etag(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+class FolderObjects:
+    """A local folder: writes go through a temporary file, fsync and rename, conditions through one lock file."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.where = f"file://{root}"
+        with self._faults():
+            root.mkdir(parents=True, exist_ok=True)
+
+    def get(self, key: str) -> Object | None:
+        with self._faults():
+            try:
+                with self._path(key).open("rb") as file:
+                    body = file.read()
+                    written = os.fstat(file.fileno()).st_mtime
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return None
+        return Object(body, _etag(body), max(0.0, time.time() - written))
+
+    def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        path = self._path(key)
+        with self._faults():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(body)
+                    file.flush()
+                    os.fsync(file.fileno())
+                if if_absent:
+                    os.link(temporary, path)
+                elif if_match is None:
+                    os.replace(temporary, path)
+                else:
+                    with self._lock():
+                        now = self.get(key)
+                        if now is None or now.etag != if_match:
+                            raise Conflict(f"{key} was written by another")
+                        os.replace(temporary, path)
+            except FileExistsError:
+                raise Conflict(f"{key} is there already") from None
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+        return _etag(body)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        start = self._path(prefix) if prefix.endswith("/") else self._path(prefix).parent
+        with self._faults():
+            found = sorted(
+                str(path.relative_to(self.root))
+                for path in (start.rglob("*") if start.is_dir() else ())
+                if path.is_file() and not path.name.startswith(".")
+            )
+        return (key for key in found if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        with self._faults():
+            self._path(key).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        parts = key.rstrip("/").split("/")
+        if any(part in ("", ".", "..") or part.startswith(".writing-") for part in parts):
+            raise ValueError(f"not a key: {key!r}")
+        return self.root.joinpath(*parts)
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreUnavailable(self.where, error.strerror or str(error)) from error
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with (self.root / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def open_objects(settings: Settings, url: str | None = None) -> Objects:
+    """The store of the settings, or the one at `url`. Raises WrongSettings if none is set."""
+    parts = urlsplit(url or settings.require_store())
+    if parts.scheme == "file":
+        return FolderObjects(Path(parts.path))
+    # boto3 takes half a second to import, and a folder store has no use for it.
+    from common.objects_s3 import S3Objects
+
+    return S3Objects(parts.netloc, parts.path.strip("/"), settings)

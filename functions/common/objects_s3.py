@@ -1,0 +1,134 @@
+"""The object store on S3 (MinIO or another): conditional writes, bounded retries, read-back after doubt."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.errors import Conflict, StoreUnavailable
+from common.objects import Object
+from common.settings import Settings
+
+ATTEMPTS = 4
+_MISSING = ("NoSuchKey", "404", "NotFound")
+_CONDITION = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+
+
+class S3Objects:
+    """One bucket and prefix. boto3's own retries are off: a repeated conditional PUT would meet itself."""
+
+    def __init__(self, bucket: str, prefix: str, settings: Settings) -> None:
+        self.bucket = bucket
+        self.prefix = f"{prefix}/" if prefix else ""
+        self.where = f"s3://{bucket}/{prefix}"
+        self._client: Any = boto3.client(
+            "s3",
+            endpoint_url=settings.s3_endpoint,
+            region_name=settings.s3_region,
+            aws_access_key_id=settings.secret("s3-access-key"),
+            aws_secret_access_key=settings.secret("s3-secret-key"),
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30, max_pool_connections=16),
+        )
+
+    def get(self, key: str) -> Object | None:
+        def read() -> Object | None:
+            answer = self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"].get("date", _http_now()))
+            return Object(answer["Body"].read(), answer["ETag"], max(0.0, (now - answer["LastModified"]).total_seconds()))
+
+        found: Object | None = self._try(read, missing=None)
+        return found
+
+    def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        condition: dict[str, str] = {"IfNoneMatch": "*"} if if_absent else {}
+        if if_match is not None:
+            condition = {"IfMatch": if_match}
+
+        def write() -> str:
+            answer = self._client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=body, **condition)
+            return str(answer["ETag"])
+
+        if not condition:
+            return str(self._try(write))
+        return self._write_once(key, body, write)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        token: dict[str, str] = {}
+        while True:
+            page = self._try(lambda token=token: self._page(prefix, token))
+            for entry in page.get("Contents", []):
+                yield str(entry["Key"])[len(self.prefix) :]
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, key: str) -> None:
+        self._try(lambda: self._client.delete_object(Bucket=self.bucket, Key=self.prefix + key))
+
+    def _page(self, prefix: str, token: dict[str, str]) -> Any:
+        return self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix + prefix, **token)
+
+    def _write_once(self, key: str, body: bytes, write: Any) -> str:
+        """A conditional write: after 412 or a lost answer, what is stored tells whether it was ours."""
+        for attempt in range(ATTEMPTS):
+            try:
+                return str(write())
+            except (ClientError, BotoCoreError) as error:
+                code = _code(error)
+                doubtful = attempt > 0 or code not in _CONDITION
+                stored = self.get(key) if doubtful else None
+                if stored is not None and stored.body == body:
+                    return stored.etag
+                if code in (*_CONDITION, *_MISSING):
+                    raise Conflict(f"{key} was written by another") from None
+                if not _passing(error) or attempt == ATTEMPTS - 1:
+                    raise StoreUnavailable(self.where, _why(error)) from error
+                _wait(attempt)
+        raise AssertionError("unreachable")
+
+    def _try(self, call: Any, missing: Any = ...) -> Any:
+        for attempt in range(ATTEMPTS):
+            try:
+                return call()
+            except (ClientError, BotoCoreError, OSError) as error:
+                if missing is not ... and _code(error) in _MISSING:
+                    return missing
+                if not _passing(error) or attempt == ATTEMPTS - 1:
+                    raise StoreUnavailable(self.where, _why(error)) from error
+                _wait(attempt)
+        raise AssertionError("unreachable")
+
+
+def _http_now() -> str:
+    return datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+
+
+def _code(error: Exception) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+def _passing(error: Exception) -> bool:
+    """True where a retry makes sense: no answer, or the server's own trouble."""
+    if not isinstance(error, ClientError):
+        return True
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    return status >= 500 or status == 429
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ClientError):
+        return f"{error.operation_name} answered {_code(error)}"
+    return type(error).__name__
+
+
+def _wait(attempt: int) -> None:
+    """Doubling pauses with full jitter, from 0.1 s (Brooker, "Exponential backoff and jitter", AWS 2015)."""
+    time.sleep(random.uniform(0, 0.1 * 2**attempt))

@@ -1,0 +1,66 @@
+"""The one decoder for pictures that fetch-batch, train and classify share: Pillow and numpy alone."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from common.errors import Unusable
+
+FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
+CONTENT_TYPES = tuple(FORMATS.values())
+MAX_PIXELS = 50_000_000
+
+
+def _open(body: bytes, draft: int = 0) -> Image.Image:
+    """The picture, upright and in RGB. Raises Unusable if it is none, or too large."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture: Image.Image = Image.open(io.BytesIO(body), formats=list(FORMATS))
+            if picture.width * picture.height > MAX_PIXELS:
+                raise Unusable(f"the picture has {picture.width} x {picture.height} pixels; {MAX_PIXELS:,} are the most")
+            if draft:
+                picture.draft("RGB", (draft, draft))
+            picture = ImageOps.exif_transpose(picture)
+            return _rgb(picture)
+    except Unusable:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise Unusable(f"not a whole picture of type {', '.join(FORMATS)}: {str(error)[:120]}") from None
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    """Grey, palette, CMYK and 16-bit become RGB; what is transparent becomes white."""
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture, dtype=np.float64)
+        picture = Image.fromarray((values / (257 if values.max() > 255 else 1)).clip(0, 255).astype(np.uint8))
+    if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return picture.convert("RGB")
+
+
+def decode_picture(body: bytes, size: int) -> np.ndarray[Any, Any]:
+    """Encoded picture -> uint8 (size, size, 3), the whole picture squeezed to a square. Raises Unusable."""
+    return resize_picture(_open(body, draft=2 * size), size)
+
+
+def resize_picture(picture: Image.Image, size: int) -> np.ndarray[Any, Any]:
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0), dtype=np.uint8)
+
+
+def resize_array(array: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
+    """Pixels uint8 (h, w, 3) -> uint8 (size, size, 3)."""
+    return resize_picture(Image.fromarray(np.ascontiguousarray(array, dtype=np.uint8), "RGB"), size)
+
+
+def canonical_picture(body: bytes) -> bytes:
+    """Width, height and RGB pixels after orientation: equal for equal pictures, whatever the file. Raises Unusable."""
+    picture = _open(body)
+    return f"{picture.width}x{picture.height}:".encode() + picture.tobytes()

@@ -1,0 +1,121 @@
+"""MLflow's registry and artifacts over REST, for those who do without MLflow's own client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from common.errors import RegistryUnavailable
+from common.settings import Settings
+
+CHAMPION = "champion"
+TIMEOUT_S = (3, 20)
+MAX_FILE = 500_000_000
+SERVING = "artifacts/serving"
+
+
+class Registry:
+    """Reads and moves aliases, reads bundles. Every method raises RegistryUnavailable if MLflow does not answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.where = settings.mlflow_uri
+        self._settings = settings
+        self._session = requests.Session()
+        # Only what the settings say: no proxy or .netrc of the machine stands between us and our own MLflow.
+        self._session.trust_env = False
+
+    def version_of(self, name: str, alias: str = CHAMPION) -> str | None:
+        """The version an alias points to, or None if there is no such model or alias."""
+        found = self._call("GET", "registered-models/alias", params={"name": name, "alias": alias})
+        return None if found is None else str(found["model_version"]["version"])
+
+    def version(self, name: str, version: str) -> dict[str, Any] | None:
+        """The model version as MLflow tells it, its tags as one dict; None if there is none."""
+        found = self._call("GET", "model-versions/get", params={"name": name, "version": version})
+        return None if found is None else _plain(found["model_version"])
+
+    def versions(self, name: str) -> list[dict[str, Any]]:
+        """All versions of a model, newest first."""
+        listed: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            query = {"filter": f"name='{name}'", "max_results": "200", **({"page_token": token} if token else {})}
+            page = self._call("GET", "model-versions/search", params=query) or {}
+            listed += [_plain(one) for one in page.get("model_versions", [])]
+            token = page.get("next_page_token", "")
+            if not token:
+                return sorted(listed, key=lambda one: -int(one["version"]))
+
+    def move_alias(self, name: str, version: str, alias: str = CHAMPION) -> None:
+        self._call("POST", "registered-models/alias", json={"name": name, "alias": alias, "version": version})
+
+    def tag_version(self, name: str, version: str, tags: dict[str, str]) -> None:
+        for key, value in tags.items():
+            body = {"name": name, "version": version, "key": key, "value": value}
+            self._call("POST", "model-versions/set-tag", json=body)
+
+    def download_bundle(self, name: str, version: str, folder: Path) -> None:
+        """The files of a version's bundle into folder (which exists), through MLflow's artifact proxy."""
+        found = self._call("GET", "model-versions/get-download-uri", params={"name": name, "version": version})
+        if found is None:
+            raise RegistryUnavailable(self.where, f"it has no files of version {version} of {name}")
+        uri = str(found["artifact_uri"])
+        if not uri.startswith("mlflow-artifacts:/"):
+            raise RegistryUnavailable(self.where, f"its artifacts are not proxied ({uri.split(':')[0]}); start it with --serve-artifacts")
+        root = f"{uri.removeprefix('mlflow-artifacts:/').strip('/')}/{SERVING}"
+        listed = self._call("GET", "mlflow-artifacts/artifacts", params={"path": root}) or {}
+        names = [Path(entry["path"]).name for entry in listed.get("files", []) if not entry.get("is_dir")]
+        if not names:
+            raise RegistryUnavailable(self.where, f"version {version} of {name} holds no bundle")
+        for one in names:
+            self._download(f"mlflow-artifacts/artifacts/{quote(f'{root}/{one}')}", folder / one)
+
+    def _download(self, path: str, target: Path) -> None:
+        with self._send("GET", path, stream=True) as answer, target.open("wb") as file:
+            if not answer.ok:
+                raise RegistryUnavailable(self.where, f"{target.name} answered {answer.status_code}")
+            size = 0
+            try:
+                for part in answer.iter_content(1 << 20):
+                    size += len(part)
+                    if size > MAX_FILE:
+                        raise RegistryUnavailable(self.where, f"{target.name} is larger than {MAX_FILE} bytes")
+                    file.write(part)
+            except requests.RequestException as error:
+                raise RegistryUnavailable(self.where, type(error).__name__) from None
+
+    def _call(self, method: str, path: str, **request: Any) -> dict[str, Any] | None:
+        """The JSON answer; None where MLflow says that there is no such thing."""
+        answer = self._send(method, path, **request)
+        try:
+            body = answer.json()
+        except ValueError:
+            body = {}
+        if answer.ok:
+            return dict(body)
+        code = body.get("error_code", "") if isinstance(body, dict) else ""
+        missing = code == "INVALID_PARAMETER_VALUE" and "alias" in str(body.get("message", "")).lower()
+        if code == "RESOURCE_DOES_NOT_EXIST" or missing:
+            return None
+        raise RegistryUnavailable(self.where, f"{path} answered {answer.status_code} {code}".strip())
+
+    def _send(self, method: str, path: str, **request: Any) -> requests.Response:
+        user = self._settings.mlflow_user
+        auth = (user, self._settings.secret("mlflow-password")) if user else None
+        try:
+            return self._session.request(
+                method, f"{self.where}/api/2.0/{_api(path)}", timeout=TIMEOUT_S, auth=auth, **request
+            )
+        except requests.RequestException as error:
+            raise RegistryUnavailable(self.where, type(error).__name__) from None
+
+
+def _api(path: str) -> str:
+    return path if path.startswith("mlflow-artifacts/") else f"mlflow/{path}"
+
+
+def _plain(version: dict[str, Any]) -> dict[str, Any]:
+    return {**version, "tags": {tag["key"]: tag.get("value", "") for tag in version.get("tags", [])}}

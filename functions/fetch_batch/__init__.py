@@ -1,0 +1,1 @@
+"""Collects what the sources give out: each sample stored at most once, none lost unreported."""

@@ -1,0 +1,123 @@
+"""Where files come from: a local path or folder, an archive, a URL, an S3 prefix. All are read-only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import requests
+
+from common.errors import SourceUnavailable, StoreUnavailable
+from common.objects import open_objects
+from common.settings import Settings
+
+MAX_DOWNLOAD = 20_000_000_000
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a source: `name` with '/' between folders, `read` gives its bytes when asked."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def list_files(location: str, settings: Settings) -> Iterator[File]:
+    """Every file at a location, in no promised order. Raises SourceUnavailable, saying what was looked for."""
+    if location.startswith(("http://", "https://")):
+        location = str(_download(location, settings))
+    if location.startswith("s3://"):
+        yield from _s3_files(location, settings)
+        return
+    path = Path(location)
+    try:
+        if path.is_dir():
+            yield from _folder_files(path)
+        elif not path.is_file():
+            raise SourceUnavailable(f"there is no file or folder {location}")
+        elif location.endswith(ARCHIVES):
+            yield from _folder_files(_unpack(path, settings))
+        else:
+            yield File(path.name, path.read_bytes)
+    except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise SourceUnavailable(f"{location} can't be read: {error}") from None
+
+
+def _folder_files(folder: Path) -> Iterator[File]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not _hidden(path.relative_to(folder)):
+            yield File(path.relative_to(folder).as_posix(), path.read_bytes)
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def _unpack(path: Path, settings: Settings) -> Path:
+    """The archive's files in a folder of the scratch folder, unpacked once for each state of the archive."""
+    state = path.stat()
+    mark = f"{path.resolve()}:{state.st_size}:{state.st_mtime_ns}"
+    target = settings.scratch / "unpacked" / hashlib.sha256(mark.encode()).hexdigest()[:16]
+    if target.is_dir():
+        return target
+    part = target.with_suffix(f".{os.getpid()}")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(part)  # takes away what leads outside: absolute names and ".."
+    else:
+        with tarfile.open(path) as archive:
+            archive.extractall(part, filter="data")
+    try:
+        part.rename(target)
+    except OSError:
+        shutil.rmtree(part)  # another process was first
+    return target
+
+
+def _s3_files(location: str, settings: Settings) -> Iterator[File]:
+    def read(key: str) -> bytes:
+        found = objects.get(key)
+        if found is None:
+            raise SourceUnavailable(f"{location}/{key} is gone")
+        return found.body
+
+    try:
+        objects = open_objects(settings, location)
+        for key in objects.list(""):
+            yield File(key, lambda key=key: read(key))  # type: ignore[misc]
+    except StoreUnavailable as error:
+        raise SourceUnavailable(error.detail) from None
+
+
+def _download(url: str, settings: Settings) -> Path:
+    """The file behind a URL, kept in the scratch folder and asked for again only if it changed (ETag)."""
+    folder = settings.scratch / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    target, mark = folder / (PurePosixPath(url.split("?")[0]).name or "file"), folder / ".etag"
+    folder.mkdir(parents=True, exist_ok=True)
+    known = {"If-None-Match": mark.read_text()} if mark.exists() and target.exists() else {}
+    try:
+        with requests.get(url, headers=known, timeout=settings.source_timeout_s, stream=True) as answer:
+            if answer.status_code == 304:
+                return target
+            if answer.status_code != 200:
+                raise SourceUnavailable(f"{url} answered {answer.status_code}")
+            part = folder / ".part"
+            size = 0
+            with part.open("wb") as file:
+                for chunk in answer.iter_content(1 << 20):
+                    size += len(chunk)
+                    if size > MAX_DOWNLOAD:
+                        raise SourceUnavailable(f"{url} is larger than {MAX_DOWNLOAD} bytes")
+                    file.write(chunk)
+            part.replace(target)
+            mark.write_text(answer.headers.get("ETag", ""))
+    except requests.RequestException as error:
+        raise SourceUnavailable(f"{url} can't be fetched: {type(error).__name__}") from None
+    return target

@@ -1,0 +1,74 @@
+"""The source `images`: class-named folders; each fetch takes the next pictures that are not stored yet."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+from common.datasets import Dataset
+from common.errors import SourceUnavailable
+from common.executions import timestamp
+from common.pipelines import Pipeline
+from common.settings import Settings
+from fetch_batch.files import File, list_files
+from fetch_batch.tally import Tally
+from fetch_batch.validate import check_picture
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+MADE_UP = "MADE-UP.txt"
+
+
+def _order(file: File) -> str:
+    """Shuffled, but the same at each fetch: pictures of all labels come mixed."""
+    return hashlib.sha256(file.name.encode()).hexdigest()
+
+
+def collect_images(
+    pipeline: Pipeline,
+    dataset: Dataset,
+    location: str,
+    settings: Settings,
+    tally: Tally,
+    until: float,
+    on_source: Callable[[bool], None],
+) -> None:
+    """Store the next `examples_per_fetch` pictures. Raises SourceUnavailable."""
+    samples = dataset.samples()
+    names = {sample.meta["name"] for sample in samples}
+    known = {(sample.meta["sha256"], sample.meta["label"]) for sample in samples}
+    batch = max((sample.batch for sample in samples), default=0) + 1
+    files = list(list_files(location, settings))
+    made_up = any(PurePosixPath(file.name).name == MADE_UP for file in files)
+    on_source(made_up)
+    labelled = [file for file in files if _label(file) in pipeline.label_values]
+    if not labelled:
+        raise SourceUnavailable(f"{location} holds no pictures in folders named {', '.join(pipeline.label_values)}")
+    new = [file for file in labelled if file.name not in names]
+    here: dict[str, str] = {}
+    for file in sorted(new, key=_order):
+        if tally.stored >= pipeline.source.examples_per_fetch or time.monotonic() > until:
+            return
+        body, label = file.read(), _label(file)
+        digest = hashlib.sha256(body).hexdigest()
+        if (digest, label) in known:
+            tally.duplicate += 1
+            continue
+        if here.setdefault(digest, label) != label:
+            continue  # the same file under another label: the next fetch stores it, in a batch of its own
+        known.add((digest, label))
+        report = check_picture(body)
+        meta = {"format": "picture", "time": timestamp(), "intent": None, "name": file.name, "label": label}
+        more = {"source": {"path": location}, "made_up": made_up, "generation": 1}
+        tally.add(batch, dataset.add_sample(batch, body, {**meta, **more, **report.as_dict()}), report)
+    if not tally.stored:
+        # Only pictures that are stored already: nothing new was collected.
+        tally.duplicate = 0
+        tally.message = "every picture of the source is stored"
+
+
+def _label(file: File) -> str:
+    path = PurePosixPath(file.name)
+    return path.parent.name if path.suffix.lower() in SUFFIXES else ""
+

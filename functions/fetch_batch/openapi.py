@@ -1,0 +1,17 @@
+"""The OpenAPI document of fetch-batch."""
+
+from __future__ import annotations
+
+from common.describe import call, document
+
+OPENAPI = document(
+    "fetch-batch",
+    "Collects what the pipelines' sources give out.",
+    {
+        "/": {"post": call("Collect now, all pipelines", "fetch_results", problems=(503,))},
+        "/{pipeline}": {
+            "post": call("Collect now, one pipeline", "fetch_results", problems=(404, 503)),
+            "get": call("What is collected, what is missing, and the history", "fetch_status", problems=(404, 503)),
+        },
+    },
+)

@@ -1,0 +1,39 @@
+"""What one fetch did, counted as it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fetch_batch.validate import Report
+
+
+@dataclass
+class Tally:
+    """Samples stored and met again, rows quarantined, requests failed; `batch` is the newest one."""
+
+    stored: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    failed: int = 0
+    batch: int | None = None
+    exhausted: bool = False
+    message: str = ""
+
+    def add(self, batch: int, stored: bool, report: Report) -> None:
+        self.batch = batch
+        if stored:
+            self.stored += 1
+            self.quarantined += report.rejected_rows
+        else:
+            self.duplicate += 1
+
+    def status(self) -> str:
+        """The status of fetch-batch's answer."""
+        if self.stored or self.duplicate:
+            return "collected"
+        if self.exhausted:
+            return "complete"
+        return "source-unavailable" if self.failed else "complete"
+
+    def counts(self) -> dict[str, int | None]:
+        return {"stored": self.stored, "duplicate": self.duplicate, "quarantined": self.quarantined, "batch": self.batch}

@@ -1,0 +1,63 @@
+"""When train is asked: what is stored is compared with the last attempt, at every tick, so that no event can be missed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+
+from common.pipelines import Pipeline
+from common.settings import Settings
+from common.web import log
+
+RETRY_FAILED_S = 3600
+LEAST_EXAMPLES = 20
+MAX_INTERRUPTED = 3
+
+
+def reason_to_train(
+    pipeline: Pipeline, examples: int, complete: bool, attempts: list[dict[str, Any]], busy: bool, now: datetime
+) -> str | None:
+    """Why train should be asked now, or None. `attempts`: records of train, newest first. Pure."""
+    if busy or examples < LEAST_EXAMPLES:
+        return None
+    if not attempts:
+        enough = complete or examples >= pipeline.new_examples
+        return f"{examples} examples and no version yet" if enough else None
+    last = attempts[0]
+    if last["state"] in ("running", "interrupted"):
+        in_a_row = next((n for n, one in enumerate(attempts) if one["state"] not in ("running", "interrupted")), len(attempts))
+        if in_a_row < MAX_INTERRUPTED or _age_s(last, now) > RETRY_FAILED_S:
+            return "the last training was interrupted: take it up again"
+        return None
+    if last["state"] in ("failed", "out-of-memory"):
+        return "the last training failed over an hour ago" if _age_s(last, now) > RETRY_FAILED_S else None
+    new = examples - last["examples"]
+    if new >= pipeline.new_examples or (complete and new > 0):
+        return f"{new} new examples"
+    return None
+
+
+def _age_s(record: dict[str, Any], now: datetime) -> float:
+    return (now - datetime.fromisoformat(record["ended"] or record["started"])).total_seconds()
+
+
+def ask_train(pipeline: str, settings: Settings) -> str:
+    """POST train/<pipeline> through the gateway; what came of it, in words. A tick that fails is made good by the next."""
+    try:
+        answer = requests.post(
+            f"{settings.gateway}/function/train/{pipeline}",
+            headers={"Authorization": f"Bearer {settings.secret('train-token')}"},
+            json={"force": False},
+            timeout=10,
+        )
+        told = f"train answered {answer.status_code}"
+    except requests.RequestException as error:
+        told = f"train was not reached: {type(error).__name__}"
+    log("fetch-batch", "asked train", pipeline=pipeline, outcome=told)
+    return told
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

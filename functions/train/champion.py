@@ -1,0 +1,126 @@
+"""Who serves: the gate carried out, promotion by hand, rollback. Every move of the alias is recorded."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.bundle import Bundle
+from common.errors import AlreadyRunning, BundleRefused, NotFound, Unusable
+from common.executions import begin, history
+from common.objects import Objects
+from common.pipelines import Pipeline
+from common.registry import Registry
+from common.settings import Settings
+from train.gate import Verdict, first_verdict, verdict
+from train.metrics import METRICS, confusion
+from train.snapshot import SALT, Examples
+
+
+def judge(pipeline: Pipeline, examples: Examples, ours: Bundle, theirs: Bundle | None) -> Verdict:
+    """The gate: challenger and champion, each by its own bundle, on the same raw holdout."""
+    inputs, labels = examples.of(2)
+    classes = len(pipeline.labels)
+    answers = ours.predict(inputs)[0].argmax(axis=1)
+    score = METRICS[pipeline.gate.metric](confusion(labels, answers, classes))
+    if theirs is None:
+        return first_verdict(pipeline.gate, score)
+    odd = _incomparable(pipeline, theirs.contract)
+    if odd:
+        return Verdict("incomparable", f"{odd}: promote by hand if you want it", score)
+    if pipeline.kind == "tabular":
+        order = [[column.name for column in pipeline.inputs].index(one["name"]) for one in theirs.contract["columns"]]
+        inputs = [tuple(row[place] for place in order) for row in inputs]
+    known = {label: place for place, label in enumerate(pipeline.label_values)}
+    # A label of the champion's that is ours no more gets an index that no true label has: a mistake.
+    names = [label["value"] for label in theirs.contract["labels"]]
+    place = np.array([known.get(name, classes + extra) for extra, name in enumerate(names)])
+    others = place[theirs.predict(inputs)[0].argmax(axis=1)]
+    count = len(examples.hashes)
+    return verdict(pipeline.gate, labels, answers, others, classes, count, theirs.contract["examples"])
+
+
+def _incomparable(pipeline: Pipeline, contract: dict[str, Any]) -> str | None:
+    if contract["split"]["salt"] != SALT:
+        return "the champion's split has another salt, so it may have learnt from this holdout"
+    if contract["kind"] != pipeline.kind:
+        return f"the champion is of kind {contract['kind']}"
+    lacking = {column["name"] for column in contract.get("columns", [])} - {column.name for column in pipeline.inputs}
+    return f"the champion needs columns that are no more: {', '.join(sorted(lacking))}" if lacking else None
+
+
+def load_champion(registry: Registry, settings: Settings, name: str, folder: Path) -> tuple[str | None, Bundle | None, str]:
+    """Version and bundle of the champion, and what is wrong with it if it can't be loaded."""
+    version = registry.version_of(name)
+    if version is None:
+        return None, None, ""
+    registry.download_bundle(name, version, folder)
+    try:
+        return version, Bundle(folder, settings.secret("bundle-key")), ""
+    except BundleRefused as error:
+        return version, None, error.detail
+
+
+def move_champion(objects: Objects, registry: Registry, pipeline: str, version: str, reason: str, by: str) -> str | None:
+    """Point the alias at a version and record it; returns the version it pointed at before."""
+    previous = registry.version_of(pipeline)
+    registry.move_alias(pipeline, version)
+    facts = {"version": version, "previous": previous, "reason": reason, "by": by}
+    begin(objects, pipeline, "alias", facts).end("finished")
+    return previous
+
+
+def promote(objects: Objects, registry: Registry, settings: Settings, pipeline: str, version: str) -> str | None:
+    """Promotion by hand. Raises NotFound, or Unusable if the version's bundle would be refused."""
+    if registry.version(pipeline, version) is None:
+        raise NotFound(f"MLflow has no version {version} of {pipeline}")
+    with tempfile.TemporaryDirectory(dir=_scratch(settings)) as folder:
+        registry.download_bundle(pipeline, version, Path(folder))
+        try:
+            Bundle(Path(folder), settings.secret("bundle-key")).check_golden()
+        except BundleRefused as error:
+            raise Unusable(f"version {version} can't serve: {error.detail}") from None
+    previous = move_champion(objects, registry, pipeline, version, "promoted by hand", "person")
+    registry.tag_version(pipeline, version, {"sabueso.decision": "promoted", "sabueso.reason": "promoted by hand"})
+    return previous
+
+
+def rollback(objects: Objects, registry: Registry, pipeline: str) -> tuple[str, str]:
+    """Back to the champion before; the left one is tagged `rejected`. Raises Unusable if there was none."""
+    now = registry.version_of(pipeline)
+    moves = [record.body for record in history(objects, pipeline, "alias", most=100)]
+    left = {one["version"] for one in registry.versions(pipeline) if one["tags"].get("sabueso.rejected") == "true"}
+    before = [m["version"] for m in moves] + [m["previous"] for m in moves]
+    for version in before:
+        if version is not None and version != now and version not in left and registry.version(pipeline, version):
+            break
+    else:
+        raise Unusable(f"{pipeline} had no other champion to go back to")
+    move_champion(objects, registry, pipeline, version, f"rolled back from version {now}", "person")
+    if now is not None:
+        registry.tag_version(pipeline, now, {"sabueso.rejected": "true", "sabueso.reason": "rolled back"})
+    return version, now or ""
+
+
+def _scratch(settings: Settings) -> Path:
+    settings.scratch.mkdir(parents=True, exist_ok=True)
+    return settings.scratch
+
+
+def ensure_idle(busy: bool, pipeline: str) -> None:
+    if busy:
+        raise AlreadyRunning(f"a training of {pipeline} is running; wait for it or cancel it, then move the champion")
+
+
+def as_tags(verdict: Verdict) -> dict[str, str]:
+    """The gate's result as tags of the version."""
+    numbers = {"score": verdict.score, "champion_score": verdict.champion_score, "gain": verdict.gain, "bound": verdict.bound}
+    return {
+        "sabueso.decision": verdict.decision,
+        "sabueso.reason": verdict.reason,
+        "sabueso.gate": json.dumps({key: value for key, value in numbers.items() if value is not None}),
+    }

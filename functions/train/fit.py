@@ -1,0 +1,207 @@
+"""Fits a network within the time budget: the epochs are planned from measured steps, the state is kept to resume."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from common.objects import Objects
+from train.metrics import accuracy_of, confusion, log_loss
+
+CHECKPOINT_S = 20.0
+PROBE_STEPS, PROBE_WARM = 8, 2
+WARM_UP = 0.05
+LEAST_EPOCHS = 3
+TEMPERATURES = np.geomspace(0.4, 4.0, 25)
+
+
+class Batches(Protocol):
+    """What a kind brings to the fit: batches of inputs and soft targets, and the recipe's numbers."""
+
+    epochs: int
+    steps: int
+    learning_rate: float
+    weight_decay: float
+    smoothing: float
+
+    def epoch(self, number: int) -> Iterator[tuple[Any, Any]]: ...
+
+
+@dataclass
+class Checkpoint:
+    """State of a fit in the object store, under jobs/<pipeline>/checkpoints/<fingerprint>/."""
+
+    objects: Objects
+    prefix: str
+    saved: float = field(default_factory=time.monotonic)
+
+    def load(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        """The plan and arrays of an earlier fit, or None."""
+        plan, state = self.objects.get(self.prefix + "plan.json"), self.objects.get(self.prefix + "state.npz")
+        if plan is None or state is None:
+            return None
+        with np.load(io.BytesIO(state.body), allow_pickle=False) as arrays:
+            return json.loads(plan.body), dict(arrays)
+
+    def save_plan(self, plan: dict[str, Any]) -> None:
+        self.objects.put(self.prefix + "plan.json", json.dumps(plan).encode())
+
+    def save(self, arrays: dict[str, np.ndarray]) -> None:
+        file = io.BytesIO()
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+        self.objects.put(self.prefix + "state.npz", file.getvalue())
+        self.saved = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self.saved > CHECKPOINT_S
+
+    def clear(self) -> None:
+        for key in list(self.objects.list(self.prefix)):
+            self.objects.delete(key)
+
+
+def predict_both(model: keras.Model, inputs: np.ndarray, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and embeddings of all inputs, in inference mode."""
+    forward = tf.function(lambda part: model(part, training=False), reduce_retracing=True)
+    found = [forward(tf.constant(inputs[at : at + size], tf.float32)) for at in range(0, len(inputs), size)]
+    return np.concatenate([one[0].numpy() for one in found]), np.concatenate([one[1].numpy() for one in found])
+
+
+class Fit:
+    """One fit. `run` leaves the model with the best weights by the tune part's accuracy."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        batches: Batches,
+        tune: tuple[np.ndarray, np.ndarray],
+        checkpoint: Checkpoint,
+        on_epoch: Callable[[int, int, dict[str, float]], None],
+    ) -> None:
+        self.model, self.batches, self.tune = model, batches, tune
+        self.checkpoint, self.on_epoch = checkpoint, on_epoch
+        self.optimizer = keras.optimizers.AdamW(batches.learning_rate, weight_decay=batches.weight_decay, clipnorm=1.0)
+        self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "frequencies", "phases"])
+        self.optimizer.build(model.trainable_variables)
+        self.step = tf.function(self._step, jit_compile=False)
+        self.forward = tf.function(lambda part: model(part, training=False)[0], reduce_retracing=True)
+
+    def run(self, budget_s: float) -> dict[str, Any]:
+        """Fit; returns the plan. A stored plan is taken up at the epoch after the stored state."""
+        until = time.monotonic() + budget_s
+        best = -1.0
+        start = 0
+        stored = self.checkpoint.load()
+        if stored is not None:
+            plan, arrays = stored
+            start, best = int(arrays.pop("epoch")) + 1, float(arrays.pop("best"))
+            until = time.monotonic() + max(budget_s - float(arrays.pop("spent")), 0.1 * budget_s)
+            self._restore(arrays)
+        else:
+            plan = {"epochs": self._plan(until), "steps": self.batches.steps, "budget_s": budget_s}
+            self.checkpoint.save_plan(plan)
+            self.best = [np.array(variable) for variable in self.model.variables]
+        began = time.monotonic()
+        for epoch in range(start, plan["epochs"]):
+            loss = self._epoch(epoch, plan["epochs"] * self.batches.steps)
+            tune_loss, tune_accuracy = self._tune()
+            # Accuracy on tune, the later epoch at a tie: log loss is lowest long before the answers are best.
+            if tune_accuracy >= best:
+                best, self.best = tune_accuracy, [np.array(variable) for variable in self.model.variables]
+            facts = {"train_loss": loss, "tune_log_loss": tune_loss, "tune_accuracy": tune_accuracy}
+            self.on_epoch(epoch + 1, plan["epochs"], facts)
+            if self.checkpoint.due():
+                self.checkpoint.save(self._state(epoch, best, time.monotonic() - began))
+            if time.monotonic() > until:
+                break
+        for variable, value in zip(self.model.variables, self.best, strict=True):
+            variable.assign(value)
+        return plan
+
+    def _plan(self, until: float) -> int:
+        """Epochs that fit into the time left, by the measured time of a step; weights are put back afterwards."""
+        first = [np.array(variable) for variable in (*self.model.variables, *self.optimizer.variables)]
+        taken = []
+        for number, (inputs, targets) in zip(range(PROBE_WARM + PROBE_STEPS), self._repeat(), strict=False):
+            began = time.monotonic()
+            float(self.step(inputs, targets))
+            if number >= PROBE_WARM:
+                taken.append(time.monotonic() - began)
+        self._tune()
+        began = time.monotonic()
+        self._tune()
+        once = time.monotonic() - began
+        for variable, value in zip((*self.model.variables, *self.optimizer.variables), first, strict=True):
+            variable.assign(value)
+        epoch_s = float(np.median(taken)) * 1.15 * self.batches.steps + once
+        fitting = int((until - time.monotonic()) / epoch_s)
+        return max(LEAST_EPOCHS, min(self.batches.epochs, fitting))
+
+    def _repeat(self) -> Iterator[tuple[Any, Any]]:
+        while True:
+            yield from self.batches.epoch(0)
+
+    def _epoch(self, epoch: int, total: int) -> float:
+        losses = []
+        for number, (inputs, targets) in enumerate(self.batches.epoch(epoch)):
+            self.optimizer.learning_rate.assign(self._rate(epoch * self.batches.steps + number, total))
+            losses.append(self.step(inputs, targets))
+        return float(np.mean([float(loss) for loss in losses]))
+
+    def _rate(self, step: int, total: int) -> float:
+        """Linear warm-up over 5 % of the steps, then cosine to zero (Loshchilov & Hutter 2016, arXiv:1608.03983)."""
+        warm = max(1, int(WARM_UP * total))
+        if step < warm:
+            return self.batches.learning_rate * (step + 1) / warm
+        return self.batches.learning_rate * 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(1, total - warm))))
+
+    def _step(self, inputs: Any, targets: Any) -> Any:
+        with tf.GradientTape() as tape:
+            logits, _ = self.model(inputs, training=True)
+            losses = keras.losses.categorical_crossentropy(
+                targets, logits, from_logits=True, label_smoothing=self.batches.smoothing
+            )
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, self.model.trainable_variables)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        return loss
+
+    def _tune(self) -> tuple[float, float]:
+        """Log loss of the tune part at its best temperature (it can be set right later), and accuracy."""
+        inputs, labels = self.tune
+        parts = [self.forward(tf.constant(inputs[at : at + 512], tf.float32)) for at in range(0, len(inputs), 512)]
+        logits = np.concatenate([part.numpy() for part in parts])
+        table = confusion(labels, logits.argmax(axis=1), logits.shape[1])
+        return best_temperature(logits, labels)[1], accuracy_of(table)
+
+    def _state(self, epoch: int, best: float, spent: float) -> dict[str, np.ndarray]:
+        now = (*self.model.variables, *self.optimizer.variables)
+        arrays = {f"now_{number}": np.array(variable) for number, variable in enumerate(now)}
+        arrays |= {f"best_{number}": value for number, value in enumerate(self.best)}
+        return {**arrays, "epoch": np.array(epoch), "best": np.array(best), "spent": np.array(spent)}
+
+    def _restore(self, arrays: dict[str, np.ndarray]) -> None:
+        for number, variable in enumerate((*self.model.variables, *self.optimizer.variables)):
+            variable.assign(arrays[f"now_{number}"])
+        self.best = [arrays[f"best_{number}"] for number in range(len(self.model.variables))]
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    scaled = logits / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def best_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """The temperature of the lowest log loss, and that log loss (Guo et al. 2017, arXiv:1706.04599), on a grid."""
+    losses = [(float(log_loss(softmax(logits, one), labels).mean()), float(one)) for one in TEMPERATURES]
+    loss, temperature = min(losses)
+    return temperature, loss

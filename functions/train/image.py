@@ -1,0 +1,105 @@
+"""The network for pictures: a small residual network, and the augmentation that makes few pictures go far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+WIDTHS = (32, 64, 128, 192)
+DROPOUT = 0.2
+CACHE_GROWTH = 4 / 3
+CROP_AREA = (0.25, 1.0)
+CROP_RATIO = (3 / 4, 4 / 3)
+COLOUR = 0.3
+MIX = 0.3
+
+
+def cached_size(image_size: int) -> int:
+    """Side of the pictures kept for training: larger than the network's, so that crops keep their detail."""
+    return int(image_size * CACHE_GROWTH)
+
+
+def _conv(hidden: Any, width: int, stride: int = 1) -> Any:
+    hidden = keras.layers.Conv2D(width, 3, strides=stride, padding="same", use_bias=False)(hidden)
+    return keras.layers.BatchNormalization()(hidden)
+
+
+def _block(hidden: Any, width: int, stride: int) -> Any:
+    """Two convolutions and a shortcut (He et al. 2015, arXiv:1512.03385)."""
+    shortcut = hidden
+    if stride > 1 or hidden.shape[-1] != width:
+        shortcut = keras.layers.AveragePooling2D(stride)(hidden) if stride > 1 else hidden
+        shortcut = keras.layers.Conv2D(width, 1, use_bias=False)(shortcut)
+        shortcut = keras.layers.BatchNormalization()(shortcut)
+    hidden = keras.layers.ReLU()(_conv(hidden, width, stride))
+    return keras.layers.ReLU()(keras.layers.Add()([_conv(hidden, width), shortcut]))
+
+
+def build_image(image_size: int, classes: int) -> keras.Model:
+    """Pixels 0..255 float32 (n, size, size, 3) -> logits (n, classes) and embedding (n, 192)."""
+    inputs = keras.Input((image_size, image_size, 3), name="pixels")
+    hidden = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
+    hidden = keras.layers.ReLU()(_conv(hidden, WIDTHS[0], 2))
+    for width in WIDTHS:
+        hidden = _block(hidden, width, 1 if width == WIDTHS[0] else 2)
+    embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(hidden)
+    logits = keras.layers.Dense(classes, name="logits")(keras.layers.Dropout(DROPOUT)(embedding))
+    return keras.Model(inputs, [logits, embedding], name="image")
+
+
+class ImageBatches:
+    """Augmented batches: random crop, flip, brightness, contrast, mix-up. Pictures are held decoded, as uint8."""
+
+    batch_size = 64
+    epochs = 150
+    learning_rate, weight_decay, smoothing = 3e-3, 0.05, 0.1
+
+    def __init__(self, inputs: np.ndarray, labels: np.ndarray, classes: int, seed: int, image_size: int) -> None:
+        self.inputs, self.seed, self.image_size = inputs, seed, image_size
+        self.targets = np.eye(classes, dtype=np.float32)[labels]
+        self.size = min(self.batch_size, len(inputs))
+        self.steps = len(inputs) // self.size
+
+    def epoch(self, number: int) -> Iterator[tuple[Any, Any]]:
+        generator = np.random.default_rng((self.seed, number))
+        order = generator.permutation(len(self.inputs))
+
+        def batches() -> Iterator[tuple[Any, ...]]:
+            for step in range(self.steps):
+                chosen = order[step * self.size : (step + 1) * self.size]
+                colour = generator.uniform(1 - COLOUR, 1 + COLOUR, (2, self.size, 1, 1, 1)).astype(np.float32)
+                share = generator.uniform(1 - MIX, 1, (self.size, 1, 1, 1)).astype(np.float32)
+                yield self.inputs[chosen], self.targets[chosen], _boxes(generator, self.size), colour[0], colour[1], share
+
+        shapes = [(self.size, *self.inputs.shape[1:]), (self.size, self.targets.shape[1]), (self.size, 4)]
+        shapes += [(self.size, 1, 1, 1)] * 3
+        types = [tf.uint8, *[tf.float32] * 5]
+        signature = tuple(tf.TensorSpec(shape, kind) for shape, kind in zip(shapes, types, strict=True))
+        data = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        yield from data.map(self._augment, num_parallel_calls=2).prefetch(2)
+
+    def _augment(self, pixels: Any, targets: Any, boxes: Any, brightness: Any, contrast: Any, share: Any) -> Any:
+        pixels = tf.image.crop_and_resize(
+            tf.cast(pixels, tf.float32), boxes, tf.range(self.size), (self.image_size, self.image_size)
+        )
+        mean = tf.reduce_mean(pixels, axis=(1, 2, 3), keepdims=True)
+        pixels = tf.clip_by_value(((pixels - mean) * contrast + mean) * brightness, 0.0, 255.0)
+        flat = tf.reshape(share, (-1, 1))
+        mixed = share * pixels + (1 - share) * tf.reverse(pixels, axis=[0])
+        return mixed, flat * targets + (1 - flat) * tf.reverse(targets, axis=[0])
+
+
+def _boxes(generator: np.random.Generator, count: int) -> np.ndarray:
+    """Random crops (Szegedy et al. 2014, arXiv:1409.4842), half of them mirrored by swapping left and right."""
+    area = generator.uniform(*CROP_AREA, count)
+    ratio = np.exp(generator.uniform(np.log(CROP_RATIO[0]), np.log(CROP_RATIO[1]), count))
+    width, height = np.minimum(1, np.sqrt(area * ratio)), np.minimum(1, np.sqrt(area / ratio))
+    left, top = generator.uniform(0, 1, count) * (1 - width), generator.uniform(0, 1, count) * (1 - height)
+    flip = generator.random(count) < 0.5
+    right = left + width
+    left, right = np.where(flip, right, left), np.where(flip, left, right)
+    return np.stack([top, left, top + height, right], axis=1).astype(np.float32)

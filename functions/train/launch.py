@@ -1,0 +1,162 @@
+"""Starts the training job as a child process, watches it, and records how it ended when it can't do so itself."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from common.errors import Conflict, NotFound, StoreUnavailable
+from common.executions import Execution, begin, history, resume
+from common.leases import Lease, acquire
+from common.objects import Objects
+from common.pipelines import Pipeline
+from common.settings import Settings
+from common.web import log
+
+FUNCTIONS = Path(__file__).resolve().parent.parent
+MEMORY_SHARE = 0.85
+LOG_END = 1500
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+FIRST: dict[str, Any] = {
+    "progress": 0.0,
+    "stage": "starting",
+    "metrics": {},
+    "decision": None,
+    "reason": "",
+    "version": None,
+    "run_id": None,
+    "run_url": None,
+    "snapshot": None,
+    "examples": 0,
+    "resumed_from": None,
+    "resumed_snapshot": None,
+}
+
+
+def memory_limit_mb(settings: Settings) -> float | None:
+    """The limit of the settings, or the container's, if there is one below the machine's memory."""
+    if settings.train_memory_mb is not None:
+        return settings.train_memory_mb
+    for path in CGROUP_LIMITS:
+        try:
+            limit = int(Path(path).read_text())
+        except (OSError, ValueError):
+            continue
+        if limit < psutil.virtual_memory().total:
+            return limit / 1e6
+    return None
+
+
+@dataclass
+class Launcher:
+    """The jobs of this process. Each has a thread that waits for its child."""
+
+    settings: Settings
+    objects: Objects
+    _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _cancelled: set[str] = field(default_factory=set)
+
+    def start(self, pipeline: Pipeline, force: bool) -> str:
+        """Take the lease, record the execution, start the child; the execution's id. Raises AlreadyRunning."""
+        lease = acquire(self.objects, f"jobs/{pipeline.name}/train.json", f"train {pipeline.name}", self.settings.lease_s)
+        try:
+            before = self._close_interrupted(pipeline.name)
+            record = begin(self.objects, pipeline.name, "train", {**FIRST, **before, "force": force})
+            child = self._spawn(pipeline.name, record, lease, force)
+        except BaseException:
+            lease.release()
+            raise
+        self._children[pipeline.name] = child
+        watcher = threading.Thread(target=self._watch, args=(pipeline.name, child, record.key, lease), daemon=True)
+        watcher.start()
+        return str(record.body["id"])
+
+    def cancel(self, pipeline: str) -> str:
+        """Stop the job; its id. Raises NotFound if none runs in this process."""
+        child = self._children.get(pipeline)
+        if child is None or child.poll() is not None:
+            raise NotFound(f"no training of {pipeline} runs in this replica")
+        self._cancelled.add(pipeline)
+        child.terminate()
+        newest = history(self.objects, pipeline, "train", most=1)
+        return str(newest[0].body["id"]) if newest else ""
+
+    def _close_interrupted(self, pipeline: str) -> dict[str, Any]:
+        """End the record of a job that died with its machine; what the new one takes up from it."""
+        for record in history(self.objects, pipeline, "train", most=1):
+            if record.body["state"] == "running":
+                record.end("interrupted", reason="the process ended before the training did")
+            if record.body["state"] == "interrupted" and record.body["snapshot"]:
+                # A version that was registered already is not made again in the same MLflow run.
+                run = record.body["run_id"] if record.body["version"] is None else None
+                return {"resumed_from": record.body["id"], "resumed_snapshot": record.body["snapshot"], "run_id": run}
+        return {}
+
+    def _spawn(self, pipeline: str, record: Execution, lease: Lease, force: bool) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "train.job", pipeline, record.key, lease.nonce, "force" if force else "-"]
+        environment = {**self.settings.environment, "PYTHONPATH": str(FUNCTIONS)}
+        self._log_path(pipeline).parent.mkdir(parents=True, exist_ok=True)
+        with self._log_path(pipeline).open("wb") as output:
+            return subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=FUNCTIONS)
+
+    def _watch(self, pipeline: str, child: subprocess.Popen[bytes], key: str, lease: Lease) -> None:
+        limit = memory_limit_mb(self.settings)
+        stopped_for_memory = False
+        while child.poll() is None:
+            if limit is not None and not stopped_for_memory and _memory_mb(child.pid) > MEMORY_SHARE * limit:
+                stopped_for_memory = True
+                child.kill()
+            time.sleep(0.5)
+        try:
+            self._record_end(pipeline, child.returncode, key, stopped_for_memory)
+            self._free(lease)
+        except (Conflict, StoreUnavailable) as error:
+            log("train", "end not recorded", pipeline=pipeline, why=str(error))  # the next start closes it
+
+    def _record_end(self, pipeline: str, code: int, key: str, stopped_for_memory: bool) -> None:
+        record = resume(self.objects, key)
+        log("train", "job ended", pipeline=pipeline, code=code, state=record.body["state"])
+        if record.body["state"] != "running":
+            return
+        if pipeline in self._cancelled:
+            self._cancelled.discard(pipeline)
+            record.end("cancelled", reason="cancelled by a person")
+        elif stopped_for_memory:
+            record.end("out-of-memory", reason=f"the job came to {MEMORY_SHARE:.0%} of the memory limit and was stopped")
+        elif code < 0:
+            record.end("interrupted", reason=f"the job was ended by {signal.Signals(-code).name}; a later tick takes it up")
+        else:
+            record.end("failed", reason=f"the job ended with code {code}: {self._log_end(pipeline)}")
+
+    def _free(self, lease: Lease) -> None:
+        """Release the lease of a child that could not; its renewals changed the ETag."""
+        found = self.objects.get(lease.key)
+        if found is not None and f'"nonce": "{lease.nonce}"'.encode() in found.body and b'"released": false' in found.body:
+            lease.etag = found.etag
+            lease.release()
+
+    def _log_path(self, pipeline: str) -> Path:
+        return self.settings.scratch / "logs" / f"train-{pipeline}.log"
+
+    def _log_end(self, pipeline: str) -> str:
+        try:
+            return self._log_path(pipeline).read_text(errors="replace")[-LOG_END:].strip()
+        except OSError:
+            return "no log"
+
+
+def _memory_mb(pid: int) -> float:
+    try:
+        return float(psutil.Process(pid).memory_info().rss) / 1e6
+    except psutil.Error:
+        return 0.0
+

@@ -1,0 +1,229 @@
+"""From examples to a registered version: fit, evaluate, export, register, gate."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from common.bundle import Bundle, sign_bundle
+from common.executions import timestamp
+from train.champion import as_tags, judge, load_champion, move_champion
+from train.export import calibrate, compare_network, fit_novelty, serving_network, write_golden, write_network
+from train.fit import Checkpoint, Fit, best_temperature, predict_both
+from train.gate import Verdict
+from train.kinds import Preparation, build, make_batches, prepare
+from train.metrics import evaluate
+from train.plots import confusion_figure, curves_figure, reliability_figure
+from train.snapshot import FRACTIONS, SALT, Examples
+from train.tracking import Tracking
+
+if TYPE_CHECKING:
+    from train.job import Job
+
+FIT_FROM, FIT_TO = 0.05, 0.85
+FIT_SHARE = 0.9
+
+
+def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> None:
+    """Everything after the snapshot; ends the execution as `finished`."""
+    began = time.monotonic()
+    pipeline = job.pipeline
+    tags = {"sabueso.pipeline": pipeline.name, "sabueso.snapshot": snapshot, "sabueso.settings": settings}
+    tags |= {"sabueso.execution": job.execution.body["id"], "mlflow.source.git.commit": job.settings.git_commit}
+    tracking = Tracking(pipeline, job.settings, job.execution.body["run_id"], tags)
+    status = "FAILED"
+    try:
+        job.stage("preparing", 0.03, run_id=tracking.run_id, run_url=tracking.url)
+        sizes = job.execution.body["sizes"]
+        tracking.params({**{f"examples_{part}": size for part, size in sizes.items()}, "budget_s": job.budget_s, "seed": pipeline.train.seed})
+        tracking.dataset(snapshot, examples.labels, f"datasets/{pipeline.name}/snapshots/{snapshot}.json", examples.made_up)
+        checkpoint = Checkpoint(job.objects, f"jobs/{pipeline.name}/checkpoints/{snapshot[:24]}-{settings[:8]}/")
+        model, preparation = _fit(job, examples, tracking, checkpoint)
+        with tempfile.TemporaryDirectory() as scratch:
+            serving = Path(scratch) / "serving"
+            serving.mkdir()
+            contract, metrics = _export(job, examples, model, preparation, serving, snapshot, settings, tracking)
+            job.stage("registering", 0.94, metrics=metrics)
+            contract["trained_at"] = timestamp()
+            sign_bundle(serving, contract, job.settings.secret("bundle-key"))
+            bundle = Bundle(serving, job.settings.secret("bundle-key"))
+            bundle.check_golden()
+            version = tracking.register(serving, _example_inputs(preparation, examples), _version_tags(tags, metrics), _told(contract, metrics))
+            job.stage("gate", 0.97, version=version)
+            verdict = _gate(job, examples, bundle, version, Path(scratch))
+        job.registry.tag_version(pipeline.name, version, as_tags(verdict))
+        checkpoint.clear()
+        status = "FINISHED"
+        job.execution.end(
+            "finished",
+            decision=verdict.decision,
+            reason=verdict.reason,
+            progress=1.0,
+            stage="done",
+            seconds=round(time.monotonic() - began, 1),
+        )
+    finally:
+        tracking.end(status)
+
+
+def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoint) -> tuple[keras.Model, Preparation]:
+    began = time.monotonic()
+    pipeline = job.pipeline
+    keras.utils.set_random_seed(pipeline.train.seed)
+    inputs, labels = examples.of(0)
+    preparation = prepare(pipeline, inputs)
+    model = build(pipeline, preparation)
+    batches = make_batches(pipeline, preparation, inputs, labels)
+    tune_inputs, tune_labels = examples.of(1)
+    curves: list[dict[str, Any]] = []
+
+    def on_epoch(done: int, total: int, facts: dict[str, float]) -> None:
+        curves.append({"epoch": done, **facts})
+        tracking.metrics(facts, step=done)
+        job.stage(f"epoch {done} of {total}", FIT_FROM + (FIT_TO - FIT_FROM) * done / total)
+
+    job.stage("planning epochs", FIT_FROM)
+    fit = Fit(model, batches, (preparation.encode(tune_inputs), tune_labels), checkpoint, on_epoch)
+    left = max(job.budget_s * FIT_SHARE - (time.monotonic() - began), 0.3 * job.budget_s)
+    tracking.params({**{f"plan_{key}": value for key, value in fit.run(left).items()}, "weights": model.count_params()})
+    if curves:
+        tracking.figure(curves_figure(curves), "learning_curves")
+    return model, preparation
+
+
+def _export(
+    job: Job,
+    examples: Examples,
+    model: keras.Model,
+    preparation: Preparation,
+    serving: Path,
+    snapshot: str,
+    settings: str,
+    tracking: Tracking,
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Write the bundle's files; its contract without signature, and the plain metrics."""
+    job.stage("exporting", FIT_TO)
+    pipeline = job.pipeline
+    inputs, labels = examples.of(0)
+    novelty = fit_novelty(predict_both(model, preparation.encode(inputs))[1], labels)
+    tune_inputs, tune_labels = examples.of(1)
+    encoded = preparation.encode(tune_inputs)
+    temperature = best_temperature(predict_both(model, encoded)[0], tune_labels)[0]
+    network = serving_network(model, novelty, temperature)
+    write_network(network, serving)
+    apart = compare_network(network, serving, encoded)
+    write_golden(preparation, serving, inputs, pipeline.input_columns())
+    contract: dict[str, Any] = {
+        "pipeline": pipeline.name,
+        "kind": pipeline.kind,
+        "title": pipeline.title,
+        "labels": [label.as_dict() for label in pipeline.labels],
+        "target": pipeline.target,
+        "columns": _columns(job, preparation, inputs),
+        "features": preparation.features,
+        "split": {"salt": SALT, "fractions": list(FRACTIONS)},
+        "temperature": temperature,
+        "thresholds": calibrate(model, novelty, encoded, tune_labels, temperature),
+        "snapshot": snapshot,
+        "settings": settings,
+        "examples": len(examples.hashes),
+        "made_up": examples.made_up,
+        "git_commit": job.settings.git_commit,
+        "trained_at": "",
+    }
+    job.stage("evaluating", 0.9)
+    metrics = _evaluate(examples, contract, serving, preparation, tracking)
+    tracking.metrics({**metrics, "export_apart": apart, "temperature": temperature})
+    return contract, metrics
+
+
+def _evaluate(
+    examples: Examples, contract: dict[str, Any], serving: Path, preparation: Preparation, tracking: Tracking
+) -> dict[str, float]:
+    """Metrics of the exported network on the holdout, into the contract and MLflow."""
+    from common.bundle import NETWORK
+    from common.network import Network
+
+    inputs, labels = examples.of(2)
+    names = tuple(label["value"] for label in contract["labels"])
+    probabilities, _ = Network(serving / NETWORK).predict(preparation.encode(inputs).astype(np.float32))
+    contract["metrics"], contract["per_class"] = evaluate(probabilities, labels, names)
+    tracking.table(contract["per_class"], "per_class.json")
+    tracking.figure(confusion_figure(probabilities, labels, names), "confusion_matrix")
+    tracking.figure(reliability_figure(probabilities, labels), "reliability")
+    tracking.table(_worst(examples, probabilities, labels, names), "worst_mistakes.json")
+    return {key: one["value"] for key, one in contract["metrics"].items() if isinstance(one, dict)}
+
+
+def _worst(examples: Examples, probabilities: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The surest wrong answers of the holdout, by the example's hash."""
+    hashes = [examples.hashes[index] for index in np.flatnonzero(examples.parts == 2)]
+    answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = sorted(np.flatnonzero(answers != labels), key=lambda index: -confidence[index])[:50]
+    return [
+        {
+            "example": hashes[index],
+            "label": names[labels[index]],
+            "answer": names[answers[index]],
+            "confidence": round(float(confidence[index]), 4),
+        }
+        for index in wrong
+    ]
+
+
+def _columns(job: Job, preparation: Preparation, inputs: list[Any]) -> list[dict[str, Any]]:
+    """The contract's columns: those of the pipeline file, with example values and the categories seen."""
+    found = []
+    for place, column in enumerate(job.pipeline.input_columns()):
+        seen = {**column, "examples": [row[place] for row in inputs[:3]]}
+        if column["type"] == "category":
+            seen["known"] = preparation.features["columns"][place]["vocabulary"]
+        found.append(seen)
+    return found
+
+
+def _example_inputs(preparation: Preparation, examples: Examples) -> list[Any]:
+    inputs = examples.of(0)[0][:3]
+    return list(preparation.encode(inputs)) if preparation.kind == "image" else inputs
+
+
+def _version_tags(tags: dict[str, str], metrics: dict[str, float]) -> dict[str, str]:
+    import json
+
+    return {**tags, "sabueso.metrics": json.dumps(metrics)}
+
+
+def _told(contract: dict[str, Any], metrics: dict[str, float]) -> str:
+    """The version's description in MLflow, Markdown."""
+    made_up = " **Made-up data.**" if contract["made_up"] else ""
+    rows = "\n".join(
+        f"| {name} | {one['value']:.4f} | {one['low']:.4f} to {one['high']:.4f} |"
+        for name, one in contract["metrics"].items()
+        if isinstance(one, dict)
+    )
+    return (
+        f"{contract['title']['en']}: {contract['examples']} examples.{made_up}\n\n"
+        f"On a holdout of {contract['metrics']['holdout_size']}:\n\n| metric | value | 95 % interval |\n| --- | --- | --- |\n{rows}\n\n"
+        f"Snapshot `{contract['snapshot']}`."
+    )
+
+
+def _gate(job: Job, examples: Examples, ours: Bundle, version: str, scratch: Path) -> Verdict:
+    """Judge, then move the alias if the champion and the lease are still those of before."""
+    folder = scratch / "champion"
+    folder.mkdir()
+    name = job.pipeline.name
+    before, champion, wrong = load_champion(job.registry, job.settings, name, folder)
+    if before is not None and champion is None:
+        return Verdict("incomparable", f"champion {before} can't be loaded: {wrong}", float("nan"))
+    verdict = judge(job.pipeline, examples, ours, champion)
+    if verdict.decision == "promoted":
+        if job.lease.lost or not job.lease.renew() or job.registry.version_of(name) != before:
+            return Verdict("superseded", f"the champion changed meanwhile; {verdict.reason}", verdict.score)
+        move_champion(job.objects, job.registry, name, version, verdict.reason, "gate")
+    return verdict

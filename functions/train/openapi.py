@@ -1,0 +1,28 @@
+"""The OpenAPI document of train."""
+
+from __future__ import annotations
+
+from common.describe import call, document
+
+_FORCE = {"application/json": {"schema": {"type": "object", "properties": {"force": {"type": "boolean"}}}}}
+_VERSION = {
+    "application/json": {"schema": {"type": "object", "properties": {"version": {"type": "integer"}}, "required": ["version"]}}
+}
+
+OPENAPI = document(
+    "train",
+    "Trains a pipeline's next version and decides who serves.",
+    {
+        "/{pipeline}": {
+            "post": call("Train now", "train_accepted", status=202, body=_FORCE, token=True, problems=(400, 404, 409, 503)),
+            "get": call("The running or last execution, and history", "train_status", problems=(404, 503)),
+        },
+        "/{pipeline}/cancel": {"post": call("Stop the running training", "train_status", token=True, problems=(404, 503))},
+        "/{pipeline}/promote": {
+            "post": call("Let a version serve", "alias_moved", body=_VERSION, token=True, problems=(400, 404, 409, 422, 503))
+        },
+        "/{pipeline}/rollback": {
+            "post": call("Back to the champion before", "alias_moved", token=True, problems=(404, 409, 422, 503))
+        },
+    },
+)

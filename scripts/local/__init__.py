@@ -1,0 +1,1 @@
+"""Runs Sabueso on one machine with no container, on made-up data."""

@@ -1,0 +1,72 @@
+// Calls to classify, and the one kind of error that they end in.
+
+const TIMEOUT_S = 30;
+
+/** kind: `http` (the server said no), `no-model`, `timeout`, `network`, `garbled`, `here` (found before sending). */
+export class Problem extends Error {
+  constructor(kind, facts = {}) {
+    super(facts.detail ?? kind);
+    this.kind = kind;
+    this.status = facts.status ?? null;
+    this.title = facts.title ?? "";
+    this.detail = facts.detail ?? "";
+    this.errors = facts.errors ?? [];
+    this.requestId = facts.request_id ?? "";
+    this.retryAfterS = facts.retryAfterS ?? null;
+    this.seconds = TIMEOUT_S;
+    this.words = facts.words ?? null; // kind `here`: a function that says it in the chosen language
+  }
+
+  get worthRetrying() {
+    return ["no-model", "timeout", "network", "garbled"].includes(this.kind) || [429, 500, 502, 503, 504].includes(this.status);
+  }
+}
+
+function address(...parts) {
+  const origin = document.querySelector('meta[name="sabueso-gateway"]').content.replace(/\/+$/, "");
+  return [`${origin}/function/classify`, ...parts.map(encodeURIComponent)].join("/");
+}
+
+/** Retry-After in seconds (RFC 9110: a number or a date), or null. */
+function retryAfter(response) {
+  const value = response.headers.get("Retry-After");
+  if (value === null) return null;
+  const seconds = /^\d+$/.test(value) ? Number(value) : Math.ceil((Date.parse(value) - Date.now()) / 1000);
+  return Number.isFinite(seconds) ? Math.max(0, seconds) : null;
+}
+
+async function problemOf(response) {
+  const retryAfterS = retryAfter(response);
+  if (!(response.headers.get("Content-Type") ?? "").startsWith("application/problem+json")) {
+    return new Problem("http", { status: response.status, retryAfterS }); // a proxy's own page, not ours
+  }
+  const document = await response.json();
+  const kind = response.status === 503 && retryAfterS !== null ? "no-model" : "http";
+  return new Problem(kind, { ...document, status: response.status, retryAfterS });
+}
+
+async function call(url, signal, options = {}) {
+  const stop = new AbortController();
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    stop.abort();
+  }, TIMEOUT_S * 1000);
+  signal.addEventListener("abort", () => stop.abort());
+  try {
+    const response = await fetch(url, { ...options, headers: { Accept: "application/json", ...options.headers }, signal: stop.signal });
+    if (!response.ok) throw await problemOf(response);
+    return await response.json();
+  } catch (error) {
+    if (error instanceof Problem || signal.aborted) throw error;
+    if (late) throw new Problem("timeout");
+    throw new Problem(error instanceof SyntaxError ? "garbled" : "network");
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export const getIndex = (signal) => call(address(), signal);
+export const getCard = (pipeline, signal) => call(address(pipeline), signal);
+export const classify = (pipeline, { body, type }, signal) =>
+  call(address(pipeline), signal, { method: "POST", body, headers: { "Content-Type": type } });

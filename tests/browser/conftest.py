@@ -1,0 +1,101 @@
+"""A real browser on the real site, in front of a stand-in gateway on 127.0.0.1."""
+
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from gateway import Gateway
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+Open = Callable[..., Page]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "browser: needs Chromium")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    program = os.environ.get("SABUESO_CHROMIUM") or shutil.which("chromium")
+    if program is None or not os.path.exists(program):
+        reason = "no Chromium: install it, or name one in SABUESO_CHROMIUM"
+        if os.environ.get("SABUESO_NO_SKIP") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with Gateway() as running:
+        yield running
+
+
+@pytest.fixture
+def open_page(chromium: Browser, gateway: Gateway) -> Iterator[Open]:
+    """Opens the site at a pipeline; `clock=True` stops the page's time until the test moves it.
+
+    An uncaught error in the page's scripts fails the test.
+    """
+    contexts = []
+    script_errors: list[Error] = []
+
+    def open_at(pipeline: str = "", *, clock: bool = False, locale: str = "en-US", **options: Any) -> Page:
+        context = chromium.new_context(locale=locale, **options)
+        context.set_default_timeout(5000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: script_errors.append(error))
+        if clock:
+            page.clock.install(time=0)
+            page.clock.pause_at(1000)
+        page.goto(f"{gateway.url}/#{pipeline}" if pipeline else f"{gateway.url}/")
+        return page
+
+    yield open_at
+    gateway.release.set()
+    for context in contexts:
+        context.close()
+    assert [str(error) for error in script_errors] == []
+
+
+def png(width: int = 48, height: int = 32) -> bytes:
+    """A small true picture, made here so that no file of the outside is needed."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(
+        b"\x00"
+        + bytes(channel for x in range(width) for channel in (200, 120 + 2 * x % 100, 60 + 3 * y % 90))
+        for y in range(height)
+    )
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.fixture(scope="session")
+def picture() -> Any:
+    """The picture as Playwright gives files to a page."""
+    return {"name": "cat.png", "mimeType": "image/png", "buffer": png()}

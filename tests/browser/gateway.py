@@ -1,0 +1,116 @@
+"""A stand-in for the gateway: the real static site, and classify's calls answered from documents."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import documents
+from flask import Flask, Response, jsonify, request, send_from_directory
+from werkzeug.serving import make_server
+
+SITE = Path(__file__).resolve().parents[2] / "static-site"
+
+
+@dataclass(frozen=True)
+class Received:
+    pipeline: str
+    content_type: str
+    body: bytes
+
+
+class Gateway:
+    """What it answers can be changed by a test: `card`, `index`, `refuse`, `hold`, `metas`."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        self.index = documents.index()
+        self.cards = {name: documents.card(name) for name in ("pets", "covertype")}
+        self.answers = {name: documents.predictions(name) for name in ("pets", "covertype")}
+        self.refusal: Callable[[], Response] | None = None
+        self.metas: dict[str, str] = {}
+        self.release = threading.Event()
+        self.release.set()
+        self.server = make_server("127.0.0.1", 0, application(self), threaded=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+    def refuse(
+        self, status: int, detail: str, errors: list[Any] | None = None, retry_after: str | None = None
+    ) -> None:
+        """Every POST from now on gets this problem document."""
+        document = documents.problem(status, detail, errors)
+        self.refusal = lambda: problem_answer(document, retry_after)
+
+    def hold(self) -> None:
+        """Every POST from now on waits until `release` is set."""
+        self.release.clear()
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release.set()
+        self.server.shutdown()
+        self.thread.join(5)
+        self.server.server_close()
+
+
+def problem_answer(document: documents.Document, retry_after: str | None = None) -> Response:
+    answer = jsonify(document)
+    answer.status_code = document["status"]
+    answer.content_type = "application/problem+json"
+    if retry_after is not None:
+        answer.headers["Retry-After"] = retry_after
+    return answer
+
+
+def application(gateway: Gateway) -> Flask:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    app = Flask("gateway", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the form follows the order of the columns
+
+    @app.get("/function/classify")
+    def index() -> Response:
+        return jsonify(gateway.index)
+
+    @app.get("/function/classify/<pipeline>")
+    def card(pipeline: str) -> Response:
+        if pipeline in gateway.cards:
+            return jsonify(gateway.cards[pipeline])
+        return problem_answer(documents.problem(503, f"{pipeline} has no champion yet"), retry_after="15")
+
+    @app.post("/function/classify/<pipeline>")
+    def classify(pipeline: str) -> Response:
+        gateway.received.append(Received(pipeline, request.content_type or "", request.get_data()))
+        gateway.release.wait(10)
+        return gateway.refusal() if gateway.refusal else jsonify(gateway.answers[pipeline])
+
+    @app.get("/")
+    @app.get("/<path:name>")
+    def site(name: str = "index.html") -> Response:
+        if name != "index.html" or not gateway.metas:
+            return send_from_directory(SITE, name)
+        page = (SITE / name).read_text(encoding="utf-8")
+        for old, new in gateway.metas.items():
+            assert old in page
+            page = page.replace(old, new)
+        return Response(page, mimetype="text/html")
+
+    @app.after_request
+    def another_origin(answer: Response) -> Response:
+        if request.headers.get("Origin"):
+            answer.headers["Access-Control-Allow-Origin"] = "*"
+            answer.headers["Access-Control-Allow-Headers"] = "Content-Type"
+        return answer
+
+    return app
