@@ -28,7 +28,14 @@ def main() -> int:
 
     # Above the app's own limit, so that a body that is too large gets the problem document.
     body = int(settings.max_body_mb * 4_000_000)
-    serve(app, host=os.environ.get("HOST", "0.0.0.0"), port=port, threads=settings.threads, max_request_body_size=body, ident=None)
+    serve(
+        app,
+        host=os.environ.get("HOST", "0.0.0.0"),
+        port=port,
+        threads=settings.threads,
+        max_request_body_size=body,
+        ident=None,
+    )
     return 0
 
 

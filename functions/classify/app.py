@@ -33,7 +33,13 @@ def create_app(settings: Settings, champions: Champions | None = None) -> Flask:
     def _entry(name: str) -> dict[str, Any]:
         pipeline, champion = pipelines[name], kept.slots[name].champion
         version = champion.version if champion else None
-        return {"name": name, "kind": pipeline.kind, "title": pipeline.title, "ready": champion is not None, "version": version}
+        return {
+            "name": name,
+            "kind": pipeline.kind,
+            "title": pipeline.title,
+            "ready": champion is not None,
+            "version": version,
+        }
 
     @app.get("/<name>")
     def card(name: str) -> Response:

@@ -32,7 +32,11 @@ def model_card(name: str, champion: Champion, slot: Slot, settings: Settings) ->
 
 def _input(contract: dict[str, Any], settings: Settings) -> dict[str, Any]:
     if contract["kind"] == "image":
-        return {"kind": "image", "content_types": list(CONTENT_TYPES), "max_bytes": int(settings.max_body_mb * 1_000_000)}
+        return {
+            "kind": "image",
+            "content_types": list(CONTENT_TYPES),
+            "max_bytes": int(settings.max_body_mb * 1_000_000),
+        }
     return {
         "kind": "tabular",
         "schema": {
@@ -47,7 +51,14 @@ def _input(contract: dict[str, Any], settings: Settings) -> dict[str, Any]:
 def _property(column: dict[str, Any]) -> dict[str, Any]:
     number = column["type"] == "number"
     found: dict[str, Any] = {"type": "number" if number else "string", "title": column["title"]}
-    names = {"min": "minimum", "max": "maximum", "unit": "unit", "cyclic": "x-cyclic", "values": "enum", "examples": "examples"}
+    names = {
+        "min": "minimum",
+        "max": "maximum",
+        "unit": "unit",
+        "cyclic": "x-cyclic",
+        "values": "enum",
+        "examples": "examples",
+    }
     found |= {told: column[key] for key, told in names.items() if key in column}
     if not number and "values" not in column:
         found["x-known"] = column["known"]

@@ -87,7 +87,13 @@ class Champions:
 
     def _keep(self, name: str, slot: Slot, why: str) -> None:
         if slot.why_none != why:
-            log("classify", "refresh failed", pipeline=name, why=why, serving=slot.champion.version if slot.champion else None)
+            log(
+                "classify",
+                "refresh failed",
+                pipeline=name,
+                why=why,
+                serving=slot.champion.version if slot.champion else None,
+            )
         slot.why_none = why
         slot.stale_since = slot.stale_since or timestamp()
 

@@ -45,6 +45,9 @@ def document(name: str, description: str, paths: dict[str, dict[str, Any]]) -> d
         "openapi": "3.1.0",
         "info": {"title": f"Sabueso {name}", "description": description, "version": VERSION},
         "servers": [{"url": f"/function/{name}"}],
-        "paths": {path: {**({"parameters": [parameter]} if "{pipeline}" in path else {}), **calls} for path, calls in paths.items()},
+        "paths": {
+            path: {**({"parameters": [parameter]} if "{pipeline}" in path else {}), **calls}
+            for path, calls in paths.items()
+        },
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }

@@ -49,10 +49,15 @@ def read_value(raw: Any, column: Mapping[str, Any]) -> tuple[Value | None, Field
     return text, None
 
 
-def read_row(raw: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) -> tuple[tuple[Value, ...], list[FieldError]]:
+def read_row(
+    raw: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[Value, ...], list[FieldError]]:
     """The values of a row in the columns' order, and every mistake in it, each with its column."""
     values: list[Value] = []
-    errors = [FieldError(str(name)[:80], "is no column of this pipeline") for name in raw.keys() - {c["name"] for c in columns}]
+    errors = [
+        FieldError(str(name)[:80], "is no column of this pipeline")
+        for name in raw.keys() - {c["name"] for c in columns}
+    ]
     for column in columns:
         if column["name"] not in raw:
             errors.append(FieldError(column["name"], "missing"))

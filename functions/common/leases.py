@@ -24,27 +24,42 @@ class Lease:
     etag: str
     renewals: int = 0
     lost: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def renew(self) -> bool:
         """Write it again; False, and `lost`, if another holds it now."""
-        self.renewals += 1
-        try:
-            self.etag = self.objects.put(self.key, _body(self), if_match=self.etag)
-        except Conflict:
-            self.lost = True
-        except StoreUnavailable:
-            pass  # the lease lives on until it expires; the next renewal may get through
-        return not self.lost
+        # The thread in the background and a step that wants to be sure (the gate) may renew at once.
+        with self._lock:
+            self.renewals += 1
+            try:
+                self._write()
+            except Conflict:
+                self.lost = True
+            except StoreUnavailable:
+                pass  # the lease lives on until it expires; the next renewal may get through
+            return not self.lost
 
     def release(self) -> None:
         """Give it back; if it was lost there is nothing to give."""
         self.stop_renewing()
+        with self._lock:
+            try:
+                self._write(released=True)
+            except (Conflict, StoreUnavailable):
+                self.lost = True
+
+    def _write(self, released: bool = False) -> None:
+        """Write it over what this holder wrote last. Raises Conflict if another holds it, StoreUnavailable."""
         try:
-            self.objects.put(self.key, _body(self, released=True), if_match=self.etag)
-        except (Conflict, StoreUnavailable):
-            self.lost = True
+            self.etag = self.objects.put(self.key, _body(self, released), if_match=self.etag)
+        except Conflict:
+            # An earlier write of ours may have got through although its answer was lost: the nonce tells.
+            found = self.objects.get(self.key)
+            if found is None or not _is_ours(found, self.nonce):
+                raise
+            self.etag = self.objects.put(self.key, _body(self, released), if_match=found.etag)
 
     def start_renewing(self) -> Lease:
         def loop() -> None:
@@ -63,7 +78,9 @@ class Lease:
     def __enter__(self) -> Lease:
         return self.start_renewing()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.release()
 
 
@@ -77,6 +94,11 @@ def _body(lease: Lease, released: bool = False) -> bytes:
             "released": released,
         }
     ).encode()
+
+
+def _is_ours(found: Object, nonce: str) -> bool:
+    body = json.loads(found.body)
+    return body["nonce"] == nonce and not body["released"]
 
 
 def is_free(found: Object | None) -> bool:

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from common.errors import Conflict, StoreUnavailable
 from common.settings import Settings
 
+LOCK, WRITING = ".lock", ".writing-"
+
 
 @dataclass(frozen=True)
 class Object:
@@ -30,7 +32,7 @@ class Object:
 class Objects(Protocol):
     """Every implementation keeps the same promises; keys are relative, with '/' between parts.
 
-    All methods raise StoreUnavailable if the store does not answer or refuses.
+    All methods raise StoreUnavailable if the store does not answer or refuses, and ValueError on a bad key.
     """
 
     where: str
@@ -42,10 +44,18 @@ class Objects(Protocol):
         """Write whole or not at all, and return the ETag. Raises Conflict if the condition does not hold."""
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Keys that begin with prefix, in order."""
+        """Keys that begin with prefix ("" for all), in the order of their UTF-8 bytes."""
 
     def delete(self, key: str) -> None:
         """Take the object away; no error if there is none. Never used on leases or samples."""
+
+
+def check_key(key: str) -> str:
+    """The key. Raises ValueError if a part of it is empty, '.' or '..', or is a name that a store keeps for itself."""
+    parts = key.split("/")
+    if key == LOCK or any(part in ("", ".", "..") or part.startswith(WRITING) for part in parts):
+        raise ValueError(f"not a key: {key!r}")
+    return key
 
 
 def _etag(body: bytes) -> str:
@@ -75,7 +85,7 @@ class FolderObjects:
         path = self._path(key)
         with self._faults():
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+            handle, temporary = tempfile.mkstemp(prefix=WRITING, dir=path.parent)
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(body)
@@ -83,14 +93,12 @@ class FolderObjects:
                     os.fsync(file.fileno())
                 if if_absent:
                     os.link(temporary, path)
-                elif if_match is None:
+                    return _etag(body)
+                with self._lock():
+                    now = self.get(key) if if_match is not None else None
+                    if if_match is not None and (now is None or now.etag != if_match):
+                        raise Conflict(f"{key} was written by another")
                     os.replace(temporary, path)
-                else:
-                    with self._lock():
-                        now = self.get(key)
-                        if now is None or now.etag != if_match:
-                            raise Conflict(f"{key} was written by another")
-                        os.replace(temporary, path)
             except FileExistsError:
                 raise Conflict(f"{key} is there already") from None
             finally:
@@ -98,24 +106,22 @@ class FolderObjects:
         return _etag(body)
 
     def list(self, prefix: str) -> Iterator[str]:
-        start = self._path(prefix) if prefix.endswith("/") else self._path(prefix).parent
+        folder = prefix.rpartition("/")[0]
+        start = self._path(folder) if folder else self.root
         with self._faults():
             found = sorted(
-                str(path.relative_to(self.root))
+                path.relative_to(self.root).as_posix()
                 for path in (start.rglob("*") if start.is_dir() else ())
-                if path.is_file() and not path.name.startswith(".")
+                if path.is_file() and not path.name.startswith(WRITING)
             )
-        return (key for key in found if key.startswith(prefix))
+        return (key for key in found if key.startswith(prefix) and key != LOCK)
 
     def delete(self, key: str) -> None:
         with self._faults():
             self._path(key).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        parts = key.rstrip("/").split("/")
-        if any(part in ("", ".", "..") or part.startswith(".writing-") for part in parts):
-            raise ValueError(f"not a key: {key!r}")
-        return self.root.joinpath(*parts)
+        return self.root / check_key(key)
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -126,7 +132,7 @@ class FolderObjects:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        with (self.root / ".lock").open("w") as file:
+        with (self.root / LOCK).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import Conflict, StoreUnavailable
-from common.objects import Object
+from common.objects import Object, check_key
 from common.settings import Settings
 
 ATTEMPTS = 4
@@ -35,14 +35,18 @@ class S3Objects:
             region_name=settings.s3_region,
             aws_access_key_id=settings.secret("s3-access-key"),
             aws_secret_access_key=settings.secret("s3-secret-key"),
-            config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30, max_pool_connections=16),
+            config=Config(
+                retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30, max_pool_connections=16
+            ),
         )
 
     def get(self, key: str) -> Object | None:
         def read() -> Object | None:
-            answer = self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+            answer = self._client.get_object(Bucket=self.bucket, Key=self.prefix + check_key(key))
             now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"].get("date", _http_now()))
-            return Object(answer["Body"].read(), answer["ETag"], max(0.0, (now - answer["LastModified"]).total_seconds()))
+            return Object(
+                answer["Body"].read(), answer["ETag"], max(0.0, (now - answer["LastModified"]).total_seconds())
+            )
 
         found: Object | None = self._try(read, missing=None)
         return found
@@ -53,7 +57,7 @@ class S3Objects:
             condition = {"IfMatch": if_match}
 
         def write() -> str:
-            answer = self._client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=body, **condition)
+            answer = self._client.put_object(Bucket=self.bucket, Key=self.prefix + check_key(key), Body=body, **condition)
             return str(answer["ETag"])
 
         if not condition:
@@ -71,7 +75,7 @@ class S3Objects:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, key: str) -> None:
-        self._try(lambda: self._client.delete_object(Bucket=self.bucket, Key=self.prefix + key))
+        self._try(lambda: self._client.delete_object(Bucket=self.bucket, Key=self.prefix + check_key(key)))
 
     def _page(self, prefix: str, token: dict[str, str]) -> Any:
         return self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix + prefix, **token)

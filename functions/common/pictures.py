@@ -23,7 +23,9 @@ def _open(body: bytes, draft: int = 0) -> Image.Image:
             warnings.simplefilter("ignore")
             picture: Image.Image = Image.open(io.BytesIO(body), formats=list(FORMATS))
             if picture.width * picture.height > MAX_PIXELS:
-                raise Unusable(f"the picture has {picture.width} x {picture.height} pixels; {MAX_PIXELS:,} are the most")
+                raise Unusable(
+                    f"the picture has {picture.width} x {picture.height} pixels; {MAX_PIXELS:,} are the most"
+                )
             if draft:
                 picture.draft("RGB", (draft, draft))
             picture = ImageOps.exif_transpose(picture)

@@ -9,7 +9,17 @@ from common.errors import FieldError
 
 NUMBER = (int, float)
 # key -> accepted types; a key not listed here is a mistake, most often a misspelt one.
-TOP = {"name": str, "kind": str, "title": dict, "source": dict, "columns": list, "target": dict, "trigger": dict, "train": dict, "gate": dict}
+TOP = {
+    "name": str,
+    "kind": str,
+    "title": dict,
+    "source": dict,
+    "columns": list,
+    "target": dict,
+    "trigger": dict,
+    "train": dict,
+    "gate": dict,
+}
 SECTIONS: dict[str, dict[str, Any]] = {
     "title": {"en": str, "es": str},
     "source": {
@@ -27,7 +37,16 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "train": {"budget_s": NUMBER, "seed": int, "image_size": int},
     "gate": {"metric": str, "floor": NUMBER, "min_gain": NUMBER},
 }
-COLUMN = {"name": str, "type": str, "unit": str, "min": NUMBER, "max": NUMBER, "cyclic": NUMBER, "values": list, "title": dict}
+COLUMN = {
+    "name": str,
+    "type": str,
+    "unit": str,
+    "min": NUMBER,
+    "max": NUMBER,
+    "cyclic": NUMBER,
+    "values": list,
+    "title": dict,
+}
 LABEL = {"value": str, "en": str, "es": str}
 RESERVED = ("openapi.json", "metrics", "healthz", "readyz")
 NAME = re.compile(r"^[a-z][a-z0-9-]{0,40}$")
@@ -110,7 +129,9 @@ def _columns(raw: dict[str, Any]) -> list[FieldError]:
     for number, column in enumerate(columns):
         where = f"columns[{number}]"
         wrong = _typed(where, column, COLUMN)
-        wrong += [FieldError(f"{where}.{key}", "missing") for key in ("name", "type") if not wrong and key not in column]
+        wrong += [
+            FieldError(f"{where}.{key}", "missing") for key in ("name", "type") if not wrong and key not in column
+        ]
         if not wrong:
             wrong = _column(where, column, names)
             names.append(column["name"])

@@ -136,7 +136,8 @@ def make_pipeline(raw: dict[str, Any]) -> Pipeline:
         columns=tuple(_column(column) for column in raw.get("columns", [])),
         target=target,
         labels=tuple(
-            Label(one["value"], one.get("en", one["value"]), one.get("es", one.get("en", one["value"]))) for one in labels
+            Label(one["value"], one.get("en", one["value"]), one.get("es", one.get("en", one["value"])))
+            for one in labels
         ),
         new_examples=raw.get("trigger", {}).get("new_examples", 1000),
         train=Train(**raw.get("train", {})),

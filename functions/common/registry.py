@@ -64,7 +64,9 @@ class Registry:
             raise RegistryUnavailable(self.where, f"it has no files of version {version} of {name}")
         uri = str(found["artifact_uri"])
         if not uri.startswith("mlflow-artifacts:/"):
-            raise RegistryUnavailable(self.where, f"its artifacts are not proxied ({uri.split(':')[0]}); start it with --serve-artifacts")
+            raise RegistryUnavailable(
+                self.where, f"its artifacts are not proxied ({uri.split(':')[0]}); start it with --serve-artifacts"
+            )
         root = f"{uri.removeprefix('mlflow-artifacts:/').strip('/')}/{SERVING}"
         listed = self._call("GET", "mlflow-artifacts/artifacts", params={"path": root}) or {}
         names = [Path(entry["path"]).name for entry in listed.get("files", []) if not entry.get("is_dir")]

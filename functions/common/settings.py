@@ -58,6 +58,12 @@ def _count(raw: str) -> int:
     return value
 
 
+def _budgets(raw: str) -> Mapping[str, float]:
+    """`300` for every pipeline, or `pets=300,covertype=60`."""
+    pairs = [part.rpartition("=") for part in raw.split(",") if part]
+    return {name.strip(): _positive(value) for name, _, value in pairs}
+
+
 @dataclass(frozen=True)
 class Variable:
     """One environment variable: its default and its one-line meaning."""
@@ -76,21 +82,55 @@ VARIABLES = (
     Variable("SABUESO_SCRATCH", "scratch", f"{_TMP}/sabueso", _folder, "the only folder a function writes to"),
     Variable("SABUESO_PIPELINES", "pipelines", f"{FUNCTIONS}/pipelines", _folder, "folder of the pipeline files"),
     Variable("MLFLOW_TRACKING_URI", "mlflow_uri", "http://127.0.0.1:5000", _url, "MLflow's tracking server"),
-    Variable("MLFLOW_TRACKING_USERNAME", "mlflow_user", "", _text, "MLflow account; its password is the secret `mlflow-password`"),
-    Variable("SABUESO_MLFLOW_PUBLIC_URL", "mlflow_public", "", _optional(_url), "where people reach MLflow's pages, for links"),
-    Variable("OPENFAAS_URL", "gateway", "http://127.0.0.1:8080", _url, "the gateway through which fetch-batch calls train"),
+    Variable(
+        "MLFLOW_TRACKING_USERNAME",
+        "mlflow_user",
+        "",
+        _text,
+        "MLflow account; its password is the secret `mlflow-password`",
+    ),
+    Variable(
+        "SABUESO_MLFLOW_PUBLIC_URL",
+        "mlflow_public",
+        "",
+        _optional(_url),
+        "where people reach MLflow's pages, for links",
+    ),
+    Variable(
+        "OPENFAAS_URL", "gateway", "http://127.0.0.1:8080", _url, "the gateway through which fetch-batch calls train"
+    ),
     Variable("AWS_ENDPOINT_URL_S3", "s3_endpoint", "", _optional(_url), "S3 server, for a store in MinIO"),
     Variable("AWS_DEFAULT_REGION", "s3_region", "us-east-1", _text, "S3 region"),
     Variable("SABUESO_LEASE_S", "lease_s", "60", _positive, "seconds after which a dead holder's lease is free"),
     Variable("SABUESO_REFRESH_S", "refresh_s", "15", _positive, "seconds between two looks for a new champion"),
     Variable("SABUESO_FETCH_S", "fetch_s", "25", _positive, "seconds after which one call of fetch-batch stops asking"),
-    Variable("SABUESO_SOURCE_TIMEOUT_S", "source_timeout_s", "10", _positive, "seconds given to one request to a source"),
+    Variable(
+        "SABUESO_SOURCE_TIMEOUT_S", "source_timeout_s", "10", _positive, "seconds given to one request to a source"
+    ),
     Variable("SABUESO_MAX_BODY_MB", "max_body_mb", "20", _positive, "largest request body taken, in megabytes"),
     Variable("SABUESO_THREADS", "threads", "4", _count, "threads that answer requests"),
-    Variable("SABUESO_TRAIN_MEMORY_MB", "train_memory_mb", "", _optional(_positive), "the job is stopped at 85 % of it; default: the container's limit"),
-    Variable("SABUESO_MIN_INTERVAL_S", "min_interval_s", "", _optional(_positive), "takes the place of every pipeline's min_interval_s"),
-    Variable("SABUESO_SAMPLES_PER_BATCH", "samples_per_batch", "", _optional(_count), "takes the place of every pipeline's samples_per_batch"),
-    Variable("SABUESO_BUDGET_S", "budget_s", "", _optional(_positive), "takes the place of every pipeline's budget_s"),
+    Variable(
+        "SABUESO_TRAIN_MEMORY_MB",
+        "train_memory_mb",
+        "",
+        _optional(_positive),
+        "the job is stopped at 85 % of it; default: the container's limit",
+    ),
+    Variable(
+        "SABUESO_MIN_INTERVAL_S",
+        "min_interval_s",
+        "",
+        _optional(_positive),
+        "takes the place of every pipeline's min_interval_s",
+    ),
+    Variable(
+        "SABUESO_SAMPLES_PER_BATCH",
+        "samples_per_batch",
+        "",
+        _optional(_count),
+        "takes the place of every pipeline's samples_per_batch",
+    ),
+    Variable("SABUESO_BUDGET_S", "budgets_s", "", _budgets, "takes the place of budget_s: `SECONDS` for every pipeline, or `NAME=SECONDS,...`"),
     Variable("SABUESO_TRIGGER", "trigger", "on", _text, "`off`: fetch-batch never asks train by itself"),
     Variable("SABUESO_GIT_COMMIT", "git_commit", "unknown", _text, "commit of this deployment, kept with each version"),
 )
@@ -119,7 +159,7 @@ class Settings:
     train_memory_mb: float | None
     min_interval_s: float | None
     samples_per_batch: int | None
-    budget_s: float | None
+    budgets_s: Mapping[str, float]
     trigger: str
     git_commit: str
     environment: Mapping[str, str]
@@ -133,14 +173,22 @@ class Settings:
         try:
             text = path.read_text().strip()
         except OSError as error:
-            raise WrongSettings("The secrets", [FieldError(name, f"no readable file {path} ({error.strerror})")]) from None
+            raise WrongSettings(
+                "The secrets", [FieldError(name, f"no readable file {path} ({error.strerror})")]
+            ) from None
         if not text:
             raise WrongSettings("The secrets", [FieldError(name, f"the file {path} is empty")])
         return text
 
+    def budget_s(self, pipeline: str, own: float) -> float:
+        """Seconds that a training may take: the setting for this pipeline or for all, else its own."""
+        return self.budgets_s.get(pipeline, self.budgets_s.get("", own))
+
     def require_store(self) -> str:
         if self.store is None:
-            raise WrongSettings("The settings", [FieldError("SABUESO_STORE", "missing: this function needs an object store")])
+            raise WrongSettings(
+                "The settings", [FieldError("SABUESO_STORE", "missing: this function needs an object store")]
+            )
         return self.store
 
 

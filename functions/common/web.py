@@ -32,7 +32,9 @@ def make_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     registry = CollectorRegistry()
     count = Counter("sabueso_requests", "Requests answered", ["function", "endpoint", "status"], registry=registry)
-    seconds = Histogram("sabueso_request_seconds", "Seconds an answer took", ["function", "endpoint"], registry=registry)
+    seconds = Histogram(
+        "sabueso_request_seconds", "Seconds an answer took", ["function", "endpoint"], registry=registry
+    )
 
     @app.before_request
     def begin() -> None:
@@ -139,4 +141,8 @@ def _no_constant(name: str) -> None:
 def log(function: str, event: str, **facts: Any) -> None:
     """One JSON line on standard error; never a secret or a body."""
     line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "function": function, "event": event}
-    print(json.dumps({**line, **facts, "request_id": g.get("request_id")} if g else {**line, **facts}), file=sys.stderr, flush=True)
+    print(
+        json.dumps({**line, **facts, "request_id": g.get("request_id")} if g else {**line, **facts}),
+        file=sys.stderr,
+        flush=True,
+    )

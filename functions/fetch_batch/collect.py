@@ -44,7 +44,9 @@ class Collector:
         last = self.objects.get(key)
         if last is not None and json.loads(last.body)["released"] and last.age_s < interval:
             wait = interval - last.age_s
-            return _result(pipeline, "too-soon", Tally(message=f"the last fetch was {last.age_s:.0f} s ago; {wait:.0f} s more"))
+            return _result(
+                pipeline, "too-soon", Tally(message=f"the last fetch was {last.age_s:.0f} s ago; {wait:.0f} s more")
+            )
         try:
             lease = acquire(self.objects, key, f"fetch-batch {timestamp()}", self.settings.lease_s)
         except AlreadyRunning as error:

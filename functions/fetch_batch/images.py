@@ -71,4 +71,3 @@ def collect_images(
 def _label(file: File) -> str:
     path = PurePosixPath(file.name)
     return path.parent.name if path.suffix.lower() in SUFFIXES else ""
-

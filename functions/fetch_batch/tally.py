@@ -36,4 +36,9 @@ class Tally:
         return "source-unavailable" if self.failed else "complete"
 
     def counts(self) -> dict[str, int | None]:
-        return {"stored": self.stored, "duplicate": self.duplicate, "quarantined": self.quarantined, "batch": self.batch}
+        return {
+            "stored": self.stored,
+            "duplicate": self.duplicate,
+            "quarantined": self.quarantined,
+            "batch": self.batch,
+        }

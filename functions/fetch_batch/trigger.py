@@ -27,7 +27,9 @@ def reason_to_train(
         return f"{examples} examples and no version yet" if enough else None
     last = attempts[0]
     if last["state"] in ("running", "interrupted"):
-        in_a_row = next((n for n, one in enumerate(attempts) if one["state"] not in ("running", "interrupted")), len(attempts))
+        in_a_row = next(
+            (n for n, one in enumerate(attempts) if one["state"] not in ("running", "interrupted")), len(attempts)
+        )
         if in_a_row < MAX_INTERRUPTED or _age_s(last, now) > RETRY_FAILED_S:
             return "the last training was interrupted: take it up again"
         return None

@@ -53,7 +53,9 @@ def _incomparable(pipeline: Pipeline, contract: dict[str, Any]) -> str | None:
     return f"the champion needs columns that are no more: {', '.join(sorted(lacking))}" if lacking else None
 
 
-def load_champion(registry: Registry, settings: Settings, name: str, folder: Path) -> tuple[str | None, Bundle | None, str]:
+def load_champion(
+    registry: Registry, settings: Settings, name: str, folder: Path
+) -> tuple[str | None, Bundle | None, str]:
     """Version and bundle of the champion, and what is wrong with it if it can't be loaded."""
     version = registry.version_of(name)
     if version is None:
@@ -65,7 +67,9 @@ def load_champion(registry: Registry, settings: Settings, name: str, folder: Pat
         return version, None, error.detail
 
 
-def move_champion(objects: Objects, registry: Registry, pipeline: str, version: str, reason: str, by: str) -> str | None:
+def move_champion(
+    objects: Objects, registry: Registry, pipeline: str, version: str, reason: str, by: str
+) -> str | None:
     """Point the alias at a version and record it; returns the version it pointed at before."""
     previous = registry.version_of(pipeline)
     registry.move_alias(pipeline, version)
@@ -118,7 +122,12 @@ def ensure_idle(busy: bool, pipeline: str) -> None:
 
 def as_tags(verdict: Verdict) -> dict[str, str]:
     """The gate's result as tags of the version."""
-    numbers = {"score": verdict.score, "champion_score": verdict.champion_score, "gain": verdict.gain, "bound": verdict.bound}
+    numbers = {
+        "score": verdict.score,
+        "champion_score": verdict.champion_score,
+        "gain": verdict.gain,
+        "bound": verdict.bound,
+    }
     return {
         "sabueso.decision": verdict.decision,
         "sabueso.reason": verdict.reason,

@@ -64,7 +64,9 @@ def sure_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float:
 def serving_network(model: keras.Model, novelty: Novelty, temperature: float) -> keras.Model:
     """Input -> `probabilities` at the temperature and `novelty`."""
     logits, embedding = model.outputs
-    probabilities = keras.layers.Softmax(name="probabilities")(logits / temperature)
+    mean = keras.ops.mean(keras.ops.softmax(logits, axis=-1), axis=1)
+    joined = keras.ops.log(keras.ops.maximum(mean, 1e-12))
+    probabilities = keras.layers.Softmax(name="probabilities")(joined / temperature)
     return keras.Model(model.inputs, {"probabilities": probabilities, "novelty": novelty(embedding)})
 
 

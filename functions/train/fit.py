@@ -69,10 +69,10 @@ class Checkpoint:
 
 
 def predict_both(model: keras.Model, inputs: np.ndarray, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and embeddings of all inputs, in inference mode."""
+    """Joined logits (n, classes) and embeddings (n, d) of all inputs, in inference mode."""
     forward = tf.function(lambda part: model(part, training=False), reduce_retracing=True)
     found = [forward(tf.constant(inputs[at : at + size], tf.float32)) for at in range(0, len(inputs), size)]
-    return np.concatenate([one[0].numpy() for one in found]), np.concatenate([one[1].numpy() for one in found])
+    return join_members(np.concatenate([one[0].numpy() for one in found])), np.concatenate([one[1].numpy() for one in found])
 
 
 class Fit:
@@ -89,7 +89,7 @@ class Fit:
         self.model, self.batches, self.tune = model, batches, tune
         self.checkpoint, self.on_epoch = checkpoint, on_epoch
         self.optimizer = keras.optimizers.AdamW(batches.learning_rate, weight_decay=batches.weight_decay, clipnorm=1.0)
-        self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "frequencies", "phases"])
+        self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "frequencies", "phases", "scales"])
         self.optimizer.build(model.trainable_variables)
         self.step = tf.function(self._step, jit_compile=False)
         self.forward = tf.function(lambda part: model(part, training=False)[0], reduce_retracing=True)
@@ -166,8 +166,10 @@ class Fit:
     def _step(self, inputs: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
             logits, _ = self.model(inputs, training=True)
+            # Every member learns by itself: their mean is taken only when they answer.
+            each = tf.tile(tf.expand_dims(targets, 1), (1, tf.shape(logits)[1], 1))
             losses = keras.losses.categorical_crossentropy(
-                targets, logits, from_logits=True, label_smoothing=self.batches.smoothing
+                each, logits, from_logits=True, label_smoothing=self.batches.smoothing
             )
             loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, self.model.trainable_variables)
@@ -178,7 +180,7 @@ class Fit:
         """Log loss of the tune part at its best temperature (it can be set right later), and accuracy."""
         inputs, labels = self.tune
         parts = [self.forward(tf.constant(inputs[at : at + 512], tf.float32)) for at in range(0, len(inputs), 512)]
-        logits = np.concatenate([part.numpy() for part in parts])
+        logits = join_members(np.concatenate([part.numpy() for part in parts]))
         table = confusion(labels, logits.argmax(axis=1), logits.shape[1])
         return best_temperature(logits, labels)[1], accuracy_of(table)
 
@@ -192,6 +194,13 @@ class Fit:
         for number, variable in enumerate((*self.model.variables, *self.optimizer.variables)):
             variable.assign(arrays[f"now_{number}"])
         self.best = [arrays[f"best_{number}"] for number in range(len(self.model.variables))]
+
+
+def join_members(logits: np.ndarray) -> np.ndarray:
+    """Logits (n, members, classes) -> logs of the members' mean probabilities (n, classes)."""
+    flat = logits.reshape(-1, logits.shape[-1])
+    mean = softmax(flat).reshape(logits.shape).mean(axis=1)
+    return np.log(np.clip(mean, 1e-12, 1))
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

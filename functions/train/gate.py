@@ -60,10 +60,14 @@ def verdict(
 ) -> Verdict:
     """The verdict over challenger (`ours`) and champion (`theirs`) on the same raw holdout."""
     score, champion, gain, bound = compare(labels, ours, theirs, classes, gate.metric)
-    told = f"{gate.metric} {score:.4f} against the champion's {champion:.4f} (gain {gain:+.4f}, 99 % bound {bound:+.4f})"
+    told = (
+        f"{gate.metric} {score:.4f} against the champion's {champion:.4f} (gain {gain:+.4f}, 99 % bound {bound:+.4f})"
+    )
     found = (score, champion, gain, bound)
     if len(labels) < SMALL_HOLDOUT:
-        return Verdict("kept", f"the holdout has {len(labels)} examples, under {SMALL_HOLDOUT}: promote by hand; {told}", *found)
+        return Verdict(
+            "kept", f"the holdout has {len(labels)} examples, under {SMALL_HOLDOUT}: promote by hand; {told}", *found
+        )
     if score < gate.floor:
         return Verdict("kept", f"below the floor {gate.floor}: {told}", *found)
     if gain >= gate.min_gain and bound > 0:

@@ -40,14 +40,15 @@ def _block(hidden: Any, width: int, stride: int) -> Any:
 
 
 def build_image(image_size: int, classes: int) -> keras.Model:
-    """Pixels 0..255 float32 (n, size, size, 3) -> logits (n, classes) and embedding (n, 192)."""
+    """Pixels 0..255 float32 (n, size, size, 3) -> logits (n, 1, classes) and embedding (n, 192)."""
     inputs = keras.Input((image_size, image_size, 3), name="pixels")
     hidden = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
     hidden = keras.layers.ReLU()(_conv(hidden, WIDTHS[0], 2))
     for width in WIDTHS:
         hidden = _block(hidden, width, 1 if width == WIDTHS[0] else 2)
     embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(hidden)
-    logits = keras.layers.Dense(classes, name="logits")(keras.layers.Dropout(DROPOUT)(embedding))
+    logits = keras.layers.Dense(classes)(keras.layers.Dropout(DROPOUT)(embedding))
+    logits = keras.layers.Reshape((1, classes), name="logits")(logits)
     return keras.Model(inputs, [logits, embedding], name="image")
 
 
@@ -73,7 +74,14 @@ class ImageBatches:
                 chosen = order[step * self.size : (step + 1) * self.size]
                 colour = generator.uniform(1 - COLOUR, 1 + COLOUR, (2, self.size, 1, 1, 1)).astype(np.float32)
                 share = generator.uniform(1 - MIX, 1, (self.size, 1, 1, 1)).astype(np.float32)
-                yield self.inputs[chosen], self.targets[chosen], _boxes(generator, self.size), colour[0], colour[1], share
+                yield (
+                    self.inputs[chosen],
+                    self.targets[chosen],
+                    _boxes(generator, self.size),
+                    colour[0],
+                    colour[1],
+                    share,
+                )
 
         shapes = [(self.size, *self.inputs.shape[1:]), (self.size, self.targets.shape[1]), (self.size, 4)]
         shapes += [(self.size, 1, 1, 1)] * 3

@@ -44,11 +44,13 @@ def settings_fingerprint(pipeline: Pipeline, budget_s: float) -> str:
 class Job:
     """One execution, from snapshot to gate."""
 
-    def __init__(self, settings: Settings, objects: Objects, pipeline: Pipeline, execution: Execution, lease: Lease) -> None:
+    def __init__(
+        self, settings: Settings, objects: Objects, pipeline: Pipeline, execution: Execution, lease: Lease
+    ) -> None:
         self.settings, self.objects, self.pipeline = settings, objects, pipeline
         self.execution, self.lease = execution, lease
         self.registry = Registry(settings)
-        self.budget_s = settings.budget_s or pipeline.train.budget_s
+        self.budget_s = settings.budget_s(pipeline.name, pipeline.train.budget_s)
 
     def run(self, force: bool) -> None:
         """Raises SabuesoError for what can be told in words."""
@@ -61,7 +63,11 @@ class Job:
         settings = settings_fingerprint(self.pipeline, self.budget_s)
         sizes = {name: int((examples.parts == part).sum()) for part, name in enumerate(PARTS)}
         self.execution.update(
-            snapshot=snapshot, settings=settings, examples=len(examples.hashes), conflicting=examples.conflicting, sizes=sizes
+            snapshot=snapshot,
+            settings=settings,
+            examples=len(examples.hashes),
+            conflicting=examples.conflicting,
+            sizes=sizes,
         )
         same = None if force else self.trained_already(snapshot, settings)
         if same is not None:

@@ -67,7 +67,9 @@ class Launcher:
 
     def start(self, pipeline: Pipeline, force: bool) -> str:
         """Take the lease, record the execution, start the child; the execution's id. Raises AlreadyRunning."""
-        lease = acquire(self.objects, f"jobs/{pipeline.name}/train.json", f"train {pipeline.name}", self.settings.lease_s)
+        lease = acquire(
+            self.objects, f"jobs/{pipeline.name}/train.json", f"train {pipeline.name}", self.settings.lease_s
+        )
         try:
             before = self._close_interrupted(pipeline.name)
             record = begin(self.objects, pipeline.name, "train", {**FIRST, **before, "force": force})
@@ -131,16 +133,24 @@ class Launcher:
             self._cancelled.discard(pipeline)
             record.end("cancelled", reason="cancelled by a person")
         elif stopped_for_memory:
-            record.end("out-of-memory", reason=f"the job came to {MEMORY_SHARE:.0%} of the memory limit and was stopped")
+            record.end(
+                "out-of-memory", reason=f"the job came to {MEMORY_SHARE:.0%} of the memory limit and was stopped"
+            )
         elif code < 0:
-            record.end("interrupted", reason=f"the job was ended by {signal.Signals(-code).name}; a later tick takes it up")
+            record.end(
+                "interrupted", reason=f"the job was ended by {signal.Signals(-code).name}; a later tick takes it up"
+            )
         else:
             record.end("failed", reason=f"the job ended with code {code}: {self._log_end(pipeline)}")
 
     def _free(self, lease: Lease) -> None:
         """Release the lease of a child that could not; its renewals changed the ETag."""
         found = self.objects.get(lease.key)
-        if found is not None and f'"nonce": "{lease.nonce}"'.encode() in found.body and b'"released": false' in found.body:
+        if (
+            found is not None
+            and f'"nonce": "{lease.nonce}"'.encode() in found.body
+            and b'"released": false' in found.body
+        ):
             lease.etag = found.etag
             lease.release()
 
@@ -159,4 +169,3 @@ def _memory_mb(pid: int) -> float:
         return float(psutil.Process(pid).memory_info().rss) / 1e6
     except psutil.Error:
         return 0.0
-

@@ -40,8 +40,16 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
     try:
         job.stage("preparing", 0.03, run_id=tracking.run_id, run_url=tracking.url)
         sizes = job.execution.body["sizes"]
-        tracking.params({**{f"examples_{part}": size for part, size in sizes.items()}, "budget_s": job.budget_s, "seed": pipeline.train.seed})
-        tracking.dataset(snapshot, examples.labels, f"datasets/{pipeline.name}/snapshots/{snapshot}.json", examples.made_up)
+        tracking.params(
+            {
+                **{f"examples_{part}": size for part, size in sizes.items()},
+                "budget_s": job.budget_s,
+                "seed": pipeline.train.seed,
+            }
+        )
+        tracking.dataset(
+            snapshot, examples.labels, f"datasets/{pipeline.name}/snapshots/{snapshot}.json", examples.made_up
+        )
         checkpoint = Checkpoint(job.objects, f"jobs/{pipeline.name}/checkpoints/{snapshot[:24]}-{settings[:8]}/")
         model, preparation = _fit(job, examples, tracking, checkpoint)
         with tempfile.TemporaryDirectory() as scratch:
@@ -53,7 +61,9 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
             sign_bundle(serving, contract, job.settings.secret("bundle-key"))
             bundle = Bundle(serving, job.settings.secret("bundle-key"))
             bundle.check_golden()
-            version = tracking.register(serving, _example_inputs(preparation, examples), _version_tags(tags, metrics), _told(contract, metrics))
+            version = tracking.register(
+                serving, _example_inputs(preparation, examples), _version_tags(tags, metrics), _told(contract, metrics)
+            )
             job.stage("gate", 0.97, version=version)
             verdict = _gate(job, examples, bundle, version, Path(scratch))
         job.registry.tag_version(pipeline.name, version, as_tags(verdict))
@@ -160,7 +170,9 @@ def _evaluate(
     return {key: one["value"] for key, one in contract["metrics"].items() if isinstance(one, dict)}
 
 
-def _worst(examples: Examples, probabilities: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _worst(
+    examples: Examples, probabilities: np.ndarray, labels: np.ndarray, names: tuple[str, ...]
+) -> list[dict[str, Any]]:
     """The surest wrong answers of the holdout, by the example's hash."""
     hashes = [examples.hashes[index] for index in np.flatnonzero(examples.parts == 2)]
     answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)

@@ -51,7 +51,9 @@ def _interval(value: float, resampled: list[float]) -> dict[str, float]:
     return {"value": round(value, 6), "low": round(float(low), 6), "high": round(float(high), 6)}
 
 
-def evaluate(probabilities: Array, labels: Array, names: tuple[str, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def evaluate(
+    probabilities: Array, labels: Array, names: tuple[str, ...]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Metrics and per-class figures, each {"value", "low", "high"} with the 95 % bootstrap interval.
 
     probabilities (n, classes), labels (n,) as indices. Percentile bootstrap, 500 resamples (Efron 1979), seeded.

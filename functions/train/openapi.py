@@ -6,7 +6,9 @@ from common.describe import call, document
 
 _FORCE = {"application/json": {"schema": {"type": "object", "properties": {"force": {"type": "boolean"}}}}}
 _VERSION = {
-    "application/json": {"schema": {"type": "object", "properties": {"version": {"type": "integer"}}, "required": ["version"]}}
+    "application/json": {
+        "schema": {"type": "object", "properties": {"version": {"type": "integer"}}, "required": ["version"]}
+    }
 }
 
 OPENAPI = document(
@@ -14,12 +16,18 @@ OPENAPI = document(
     "Trains a pipeline's next version and decides who serves.",
     {
         "/{pipeline}": {
-            "post": call("Train now", "train_accepted", status=202, body=_FORCE, token=True, problems=(400, 404, 409, 503)),
+            "post": call(
+                "Train now", "train_accepted", status=202, body=_FORCE, token=True, problems=(400, 404, 409, 503)
+            ),
             "get": call("The running or last execution, and history", "train_status", problems=(404, 503)),
         },
-        "/{pipeline}/cancel": {"post": call("Stop the running training", "train_status", token=True, problems=(404, 503))},
+        "/{pipeline}/cancel": {
+            "post": call("Stop the running training", "train_status", token=True, problems=(404, 503))
+        },
         "/{pipeline}/promote": {
-            "post": call("Let a version serve", "alias_moved", body=_VERSION, token=True, problems=(400, 404, 409, 422, 503))
+            "post": call(
+                "Let a version serve", "alias_moved", body=_VERSION, token=True, problems=(400, 404, 409, 422, 503)
+            )
         },
         "/{pipeline}/rollback": {
             "post": call("Back to the champion before", "alias_moved", token=True, problems=(404, 409, 422, 503))

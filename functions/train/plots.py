@@ -37,7 +37,9 @@ def reliability_figure(probabilities: np.ndarray, labels: np.ndarray) -> Figure:
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
-    axes.plot([confidence[bins == one].mean() for one in used], [correct[bins == one].mean() for one in used], marker="o")
+    axes.plot(
+        [confidence[bins == one].mean() for one in used], [correct[bins == one].mean() for one in used], marker="o"
+    )
     axes.set(xlabel="confidence", ylabel="accuracy", title="Reliability, holdout", xlim=(0, 1), ylim=(0, 1))
     return figure
 

@@ -1,4 +1,4 @@
-"""The network for rows: periodic embeddings of numbers, learned embeddings of categories, three layers on top."""
+"""The network for rows: embeddings of numbers and categories, and eight members that share nearly all weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 FREQUENCIES, FREQUENCY_SCALE, MAPPED = 16, 0.3, 3
 CATEGORY_WIDTH = 16
-WIDTH, LAYERS, DROPOUT = 384, 3, 0.15
+MEMBERS, WIDTH, LAYERS, DROPOUT = 8, 256, 3, 0.15
 
 
 @keras.saving.register_keras_serializable("sabueso")
@@ -27,7 +27,9 @@ class PeriodicNumbers(keras.layers.Layer):
         turn = keras.initializers.RandomUniform(-np.pi, np.pi)
         self.frequencies = self.add_weight(shape=(numbers, FREQUENCIES), initializer=normal, name="frequencies")
         self.phases = self.add_weight(shape=(numbers, FREQUENCIES), initializer=turn, name="phases")
-        self.mapping = self.add_weight(shape=(numbers, FREQUENCIES, MAPPED), initializer="glorot_uniform", name="mapping")
+        self.mapping = self.add_weight(
+            shape=(numbers, FREQUENCIES, MAPPED), initializer="glorot_uniform", name="mapping"
+        )
         self.bias = self.add_weight(shape=(numbers, MAPPED), initializer="zeros", name="bias")
 
     def call(self, numbers: Any) -> Any:
@@ -39,8 +41,44 @@ class PeriodicNumbers(keras.layers.Layer):
         return keras.ops.reshape(both, (-1, numbers.shape[1] * (MAPPED + 1)))
 
 
+@keras.saving.register_keras_serializable("sabueso")
+class Members(keras.layers.Layer):
+    """(n, d) -> (n, members, d): each member sees the input with signs of its own, which it learns further.
+
+    The mini ensemble of TabM (Gorishniy et al. 2024, arXiv:2410.24210, 3.3), with random signs as BatchEnsemble has.
+    """
+
+    def build(self, shape: tuple[int | None, int]) -> None:
+        signs = keras.initializers.RandomUniform(-1, 1)
+        self.scales = self.add_weight(
+            shape=(MEMBERS, shape[1]), initializer=lambda *given, **more: keras.ops.sign(signs(*given, **more)), name="scales"
+        )
+
+    def call(self, inputs: Any) -> Any:
+        return keras.ops.expand_dims(inputs, 1) * self.scales
+
+
+@keras.saving.register_keras_serializable("sabueso")
+class MemberLogits(keras.layers.Layer):
+    """(n, members, d) -> (n, members, classes): a last layer for each member."""
+
+    def __init__(self, classes: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.classes = classes
+
+    def build(self, shape: tuple[int | None, int, int]) -> None:
+        bound = float(shape[2]) ** -0.5
+        uniform = keras.initializers.RandomUniform(-bound, bound)
+        self.kernel = self.add_weight(shape=(shape[1], shape[2], self.classes), initializer=uniform, name="kernel")
+        self.bias = self.add_weight(shape=(shape[1], self.classes), initializer="zeros", name="bias")
+
+    def call(self, inputs: Any) -> Any:
+        by_member = keras.ops.transpose(inputs, (1, 0, 2))
+        return keras.ops.transpose(keras.ops.matmul(by_member, self.kernel), (1, 0, 2)) + self.bias
+
+
 def build_tabular(numbers: int, slots: list[int], classes: int) -> keras.Model:
-    """Float32 (n, numbers + categories), categories as slot indices -> logits (n, classes) and embedding (n, 384)."""
+    """Float32 (n, numbers + categories), categories as slot indices -> logits (n, members, classes), embedding (n, d)."""
     inputs = keras.Input((numbers + len(slots),), name="rows")
     parts = []
     if numbers:
@@ -50,20 +88,20 @@ def build_tabular(numbers: int, slots: list[int], classes: int) -> keras.Model:
         width = min(CATEGORY_WIDTH, count)
         parts.append(keras.layers.Embedding(count, width, name=f"category_{place}")(index))
     hidden = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+    hidden = Members(name="members")(hidden)
+    embedding = hidden
     for layer in range(LAYERS):
         hidden = keras.layers.Dense(WIDTH, use_bias=False, name=f"dense_{layer}")(hidden)
         hidden = keras.layers.BatchNormalization(name=f"norm_{layer}")(hidden)
-        hidden = keras.layers.Activation("silu")(hidden)
-        embedding = hidden
-        hidden = keras.layers.Dropout(DROPOUT)(hidden)
-    logits = keras.layers.Dense(classes, name="logits")(hidden)
-    return keras.Model(inputs, [logits, embedding], name="tabular")
+        embedding = keras.layers.Activation("silu")(hidden)
+        hidden = keras.layers.Dropout(DROPOUT)(embedding)
+    return keras.Model(inputs, [MemberLogits(classes, name="logits")(hidden), embedding[:, 0]], name="tabular")
 
 
 class TabularBatches:
     """Shuffled batches of encoded rows, drop-last so that every step has the same shape."""
 
-    batch_size = 256
+    batch_size = 128
     epochs = 100
     learning_rate, weight_decay, smoothing = 3e-3, 0.02, 0.05
 

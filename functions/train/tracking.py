@@ -86,7 +86,12 @@ class Tracking:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         version = client.create_model_version(
-            self.pipeline.name, info.model_uri, run_id=self.run_id, tags=tags, description=description, model_id=info.model_id
+            self.pipeline.name,
+            info.model_uri,
+            run_id=self.run_id,
+            tags=tags,
+            description=description,
+            model_id=info.model_id,
         )
         return str(version.version)
 
@@ -95,7 +100,9 @@ class Tracking:
 
 
 def _signature(pipeline: Pipeline) -> ModelSignature:
-    outputs = Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.string, "status"), ColSpec(DataType.double, "confidence")])
+    outputs = Schema(
+        [ColSpec(DataType.string, "label"), ColSpec(DataType.string, "status"), ColSpec(DataType.double, "confidence")]
+    )
     if pipeline.kind == "image":
         inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))])
     else:

@@ -42,9 +42,7 @@ class Faults:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.kinds) - set(FAULT_KINDS))
         if unknown or not self.kinds:
-            raise ValueError(
-                f"faults are some of {', '.join(FAULT_KINDS)}, not {', '.join(unknown) or 'none'}"
-            )
+            raise ValueError(f"faults are some of {', '.join(FAULT_KINDS)}, not {', '.join(unknown) or 'none'}")
         if not 0 <= self.rate <= 1:
             raise ValueError(f"the rate of faults is between 0 and 1, not {self.rate}")
 
@@ -71,9 +69,7 @@ class Collection:
         clock: Callable[[], float],
     ) -> None:
         if len(rows) < GROUPS * 10:
-            raise ValueError(
-                f"{len(rows)} rows are too few: at least {GROUPS * 10}, for a tenth of each slice"
-            )
+            raise ValueError(f"{len(rows)} rows are too few: at least {GROUPS * 10}, for a tenth of each slice")
         if mode not in ("per-group", "per-batch"):
             raise ValueError(f"the mode is per-group or per-batch, not {mode}")
         self.window_s, self.mode, self.faults, self.clock = window_s, mode, faults, clock
@@ -218,12 +214,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--mode", choices=["per-group", "per-batch"], default="per-group")
     parser.add_argument("--window", type=float, default=300, help="seconds that a window lasts")
     parser.add_argument("--faults", default="", help=f"what goes wrong on purpose: {','.join(FAULT_KINDS)}")
-    parser.add_argument(
-        "--fault-rate", type=float, default=Faults.rate, help="share of the answers with a fault"
-    )
-    parser.add_argument(
-        "--hang", type=float, default=Faults.hang_s, help="seconds that a hanging answer takes"
-    )
+    parser.add_argument("--fault-rate", type=float, default=Faults.rate, help="share of the answers with a fault")
+    parser.add_argument("--hang", type=float, default=Faults.hang_s, help="seconds that a hanging answer takes")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
     kinds = tuple(options.faults.split(",")) if options.faults else ()

@@ -190,9 +190,7 @@ def _cat_body(pen: Pen, rng: np.random.Generator, fur: Fur) -> None:
     else:  # sits, its tail round it
         tail = [(0.4, 0.8), (0.85, 0.75), (1.0, 0.4 + tip / 2), (0.9, 0.1 + tip)]
         pen.limb(tail, 0.13, fur.dark)
-        pen.soft(
-            [(-0.3, -0.7), (0.3, -0.7), (0.75, 0.3), (0.75, 1.05), (-0.75, 1.05), (-0.75, 0.3)], fur.base
-        )
+        pen.soft([(-0.3, -0.7), (0.3, -0.7), (0.75, 0.3), (0.75, 1.05), (-0.75, 1.05), (-0.75, 0.3)], fur.base)
         for x in (-0.17, 0.17):
             pen.limb([(x, 0.2), (x * 1.1, 0.88)], 0.2, fur.light)
         head = pen.at(rng.uniform(-0.1, 0.1), -0.72, rng.uniform(0.45, 0.55), rng.uniform(-0.25, 0.25))
@@ -255,9 +253,7 @@ def _picture(kind: str, rng: np.random.Generator, size: int) -> Image.Image:
     if body:
         (_cat_body if kind == "cat" else _dog_body)(pen, rng, fur)
     else:
-        pen.soft(
-            [(-0.7, 0.5), (0.7, 0.5), (1.3, 1.6), (1.4, 4), (-1.4, 4), (-1.3, 1.6)], _shade(fur.base, -0.1)
-        )
+        pen.soft([(-0.7, 0.5), (0.7, 0.5), (1.3, 1.6), (1.4, 4), (-1.4, 4), (-1.3, 1.6)], _shade(fur.base, -0.1))
         (_cat_face if kind == "cat" else _dog_face)(pen, rng, fur)
     picture = canvas.reduce(2)
     if rng.random() < 0.35:

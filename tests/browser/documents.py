@@ -30,9 +30,7 @@ COLUMNS: Document = {
         "Aspect", "Orientación", unit="°", minimum=0, maximum=360, examples=[51, 120], **{"x-cyclic": 360}
     ),
     "Slope": number("Slope", "Pendiente", unit="°", minimum=0, maximum=90, examples=[3, 17]),
-    "Hydrology": number(
-        "Vertical distance to water", "Distancia vertical al agua", unit="m", examples=[-6, 42]
-    ),
+    "Hydrology": number("Vertical distance to water", "Distancia vertical al agua", unit="m", examples=[-6, 42]),
     "Fire": number("Distance to fire points", "Distancia a puntos de incendio", unit="m", minimum=0),
     "Wilderness_Area": {
         "type": "string",

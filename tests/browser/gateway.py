@@ -41,9 +41,7 @@ class Gateway:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server.port}"
 
-    def refuse(
-        self, status: int, detail: str, errors: list[Any] | None = None, retry_after: str | None = None
-    ) -> None:
+    def refuse(self, status: int, detail: str, errors: list[Any] | None = None, retry_after: str | None = None) -> None:
         """Every POST from now on gets this problem document."""
         document = documents.problem(status, detail, errors)
         self.refusal = lambda: problem_answer(document, retry_after)

@@ -133,9 +133,7 @@ def test_no_model_while_classifying_says_when_to_try_again(open_page: Open, gate
     expect(alert.get_by_role("button", name="Try again")).to_be_visible()
 
 
-def test_a_proxys_own_error_page_is_not_shown_as_a_problem_document(
-    open_page: Open, gateway: Gateway
-) -> None:
+def test_a_proxys_own_error_page_is_not_shown_as_a_problem_document(open_page: Open, gateway: Gateway) -> None:
     gateway.refusal = lambda: Response("<h1>Bad Gateway</h1>", 502)
     page = open_page("covertype")
     page.get_by_role("button", name="Classify").click()

@@ -80,9 +80,7 @@ def test_one_example_needs_no_button_for_another(open_page: Open, gateway: Gatew
     ("value", "message"),
     [("", "Fill this in."), ("5001", "This must be 0 to 5,000."), ("12", None), ("0.125", None)],
 )
-def test_fields_are_checked_before_sending(
-    open_page: Open, gateway: Gateway, value: str, message: str | None
-) -> None:
+def test_fields_are_checked_before_sending(open_page: Open, gateway: Gateway, value: str, message: str | None) -> None:
     page = open_page("covertype")
     page.get_by_label("Elevation").fill(value)
     page.get_by_role("button", name="Classify").click()

@@ -68,9 +68,7 @@ def test_picture_is_taken_by_drop_and_by_paste(open_page: Open, gateway: Gateway
         ),
     ],
 )
-def test_wrong_type_or_size_is_said_before_sending(
-    open_page: Open, gateway: Gateway, file: Any, message: str
-) -> None:
+def test_wrong_type_or_size_is_said_before_sending(open_page: Open, gateway: Gateway, file: Any, message: str) -> None:
     page = open_page("pets")
     page.set_input_files("#picture", file)
     expect(page.get_by_role("alert")).to_contain_text(message)

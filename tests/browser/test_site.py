@@ -169,9 +169,7 @@ def test_no_horizontal_scroll_on_a_phone(open_page: Open, picture: Any, pipeline
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
-def test_page_makes_no_request_elsewhere_and_logs_no_errors(
-    open_page: Open, gateway: Gateway, picture: Any
-) -> None:
+def test_page_makes_no_request_elsewhere_and_logs_no_errors(open_page: Open, gateway: Gateway, picture: Any) -> None:
     page = open_page("covertype")
     asked: list[str] = []
     logged: list[str] = []
@@ -189,9 +187,7 @@ def test_page_makes_no_request_elsewhere_and_logs_no_errors(
     assert logged == []
 
 
-def test_content_security_policy_stops_other_origins_and_inline_code(
-    open_page: Open, gateway: Gateway
-) -> None:
+def test_content_security_policy_stops_other_origins_and_inline_code(open_page: Open, gateway: Gateway) -> None:
     page = open_page("pets")
     expect(page.locator(".card")).to_be_visible()
     elsewhere = f"{gateway.url}/".replace("127.0.0.1", "localhost")

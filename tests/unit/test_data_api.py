@@ -12,6 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import requests
+
 from local.data_api import Faults, create_data_api
 from local.made_up_rows import COLUMNS, made_up_rows
 
@@ -224,8 +225,7 @@ def test_many_threads_get_whole_answers(clock):
     app = create_data_api(ROWS, window_s=300, made_up=True, clock=clock)
     answers = []
     threads = [
-        threading.Thread(target=lambda: answers.extend(ask(app.test_client()) for _ in range(20)))
-        for _ in range(4)
+        threading.Thread(target=lambda: answers.extend(ask(app.test_client()) for _ in range(20))) for _ in range(4)
     ]
     for thread in threads:
         thread.start()

@@ -4,16 +4,16 @@ import hashlib
 
 import numpy as np
 import pytest
-from local.drawings import draw_pets
 from PIL import Image
+
+from local.drawings import draw_pets
 
 SIZE = 64
 
 
 def hashes(folder):
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*.jpg")
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*.jpg")
     }
 
 

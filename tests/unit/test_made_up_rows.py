@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+
 from local.made_up_rows import AREAS, COLUMNS, made_up_rows, read_rows
 
 RANGES = {

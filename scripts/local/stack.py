@@ -1,0 +1,62 @@
+"""stack.yml read for one machine: the same functions, environment, secrets and cron annotations, with no container."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+_PLACE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+# What a process needs of the machine it runs on, beside what stack.yml gives it.
+MACHINE = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+@dataclass(frozen=True)
+class Function:
+    """One function of stack.yml; `schedule` is its cron annotation, if it has one."""
+
+    name: str
+    image: str
+    environment: dict[str, str]
+    secrets: tuple[str, ...]
+    annotations: dict[str, str]
+    labels: dict[str, str]
+
+    @property
+    def schedule(self) -> str | None:
+        return self.annotations.get("schedule") if self.annotations.get("topic") == "cron-function" else None
+
+
+def _resolved(value: Any, environment: Mapping[str, str]) -> str:
+    return _PLACE.sub(lambda match: environment.get(match[1]) or match[2] or "", str(value))
+
+
+def read_stack(environment: Mapping[str, str], path: Path = ROOT / "stack.yml") -> list[Function]:
+    """The functions of stack.yml, ${NAME:-default} resolved as faas-cli does."""
+    stack = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [
+        Function(
+            name=name,
+            image=_resolved(raw["image"], environment),
+            environment={key: _resolved(value, environment) for key, value in raw.get("environment", {}).items()},
+            secrets=tuple(raw.get("secrets", ())),
+            annotations={key: str(value) for key, value in raw.get("annotations", {}).items()},
+            labels={key: str(value) for key, value in raw.get("labels", {}).items()},
+        )
+        for name, raw in stack["functions"].items()
+    ]
+
+
+def local_environment(
+    function: Function, machine: Mapping[str, str], port: int, secrets: Path, overrides: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of a function's process: stack.yml's, the local places, then SABUESO_* of the caller."""
+    found = {key: machine[key] for key in MACHINE if key in machine}
+    found |= {key: value for key, value in function.environment.items() if value}
+    found |= {key: value for key, value in machine.items() if key.startswith("SABUESO_")}
+    return {**found, **overrides, "SABUESO_SECRETS": str(secrets), "HOST": "127.0.0.1", "PORT": str(port)}
