@@ -6,14 +6,16 @@ import csv
 import io
 from typing import Any
 
+import numpy as np
 from flask import Flask, Response, request
 
 from classify.card import model_card
 from classify.champions import Champions
 from classify.inputs import read_pictures, read_rows
 from classify.openapi import OPENAPI
+from common.bundle import Bundle
 from common.errors import FieldError, Malformed, Unusable
-from common.network import predictions
+from common.network import Array, predictions
 from common.pipelines import pick, read_pipelines
 from common.registry import Registry
 from common.settings import Settings
@@ -54,10 +56,10 @@ def create_app(settings: Settings, champions: Champions | None = None) -> Flask:
         champion = kept.get(name)
         contract = champion.bundle.contract
         if contract["kind"] == "image":
-            answers = _classify_pictures(champion.bundle, read_pictures(request))
+            probabilities, novelty = _classify_pictures(champion.bundle, read_pictures(request))
         else:
-            answers = champion.bundle.predict(read_rows(request, contract["columns"]))
-        found = predictions(*answers, contract)
+            probabilities, novelty = champion.bundle.predict(read_rows(request, contract["columns"]))
+        found = predictions(probabilities, novelty, contract)
         if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
             return _csv(found, champion.version)
         return answer(pipeline=name, model={"name": name, "version": champion.version}, predictions=found)
@@ -66,7 +68,7 @@ def create_app(settings: Settings, champions: Champions | None = None) -> Flask:
     return app
 
 
-def _classify_pictures(bundle: Any, files: list[bytes]) -> Any:
+def _classify_pictures(bundle: Bundle, files: list[bytes]) -> tuple[Array, Array]:
     """Raises Unusable, naming the picture that is none."""
     arrays = []
     for place, file in enumerate(files):
@@ -75,7 +77,7 @@ def _classify_pictures(bundle: Any, files: list[bytes]) -> Any:
         except Unusable as error:
             field = "image" if len(files) == 1 else f"image[{place}]"
             raise Unusable(f"{field}: {error.detail}", (FieldError(field, error.detail),)) from None
-    return bundle.network.predict(arrays)
+    return bundle.network.predict(np.stack(arrays))
 
 
 def _csv(found: list[dict[str, Any]], version: str) -> Response:

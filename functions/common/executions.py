@@ -60,5 +60,7 @@ def resume(objects: Objects, key: str) -> Execution:
 
 def history(objects: Objects, pipeline: str, function: str, most: int = 20) -> list[Execution]:
     """The newest records of a function, newest first."""
-    keys = [key for key in objects.list(f"jobs/{pipeline}/runs/") if f"-{function}-" in key]
-    return [resume(objects, key) for key in reversed(keys[-most:])]
+    root = f"jobs/{pipeline}/runs/"
+    keys = [key for key in objects.list(root) if f"-{function}-" in key.removeprefix(root)]
+    found = ((key, objects.get(key)) for key in reversed(keys[-most:]))
+    return [Execution(objects, key, json.loads(one.body), one.etag) for key, one in found if one is not None]

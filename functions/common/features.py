@@ -14,6 +14,8 @@ from common.errors import FieldError
 
 Value = float | str
 MAX_TEXT = 200
+# Beyond it the clipped number is 3 all the same, and its square would overflow.
+FAR = 1e9
 
 
 def _number(raw: Any, column: Mapping[str, Any]) -> float | str:
@@ -21,6 +23,8 @@ def _number(raw: Any, column: Mapping[str, Any]) -> float | str:
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
         return "must be a number"
     try:
+        if "_" in str(raw):  # Python takes 1_000, nobody's data mean it
+            raise ValueError
         value = float(raw)
     except (ValueError, OverflowError):
         return f"must be a number, not {str(raw)[:40]!r}"
@@ -28,7 +32,8 @@ def _number(raw: Any, column: Mapping[str, Any]) -> float | str:
         return "must be a finite number"
     low, high = column.get("min"), column.get("max")
     if (low is not None and value < low) or (high is not None and value > high):
-        return f"{value:g} is outside {'' if low is None else format(low, 'g')}..{'' if high is None else format(high, 'g')}"
+        told = ["" if bound is None else f"{bound:g}" for bound in (low, high)]
+        return f"{value:g} is outside {told[0]}..{told[1]}"
     return value
 
 
@@ -71,8 +76,8 @@ def read_row(
 
 
 def canonical_row(values: Sequence[Value]) -> bytes:
-    """The one spelling of a row: `51` and `51.0` are the same number."""
-    return json.dumps([value if isinstance(value, str) else repr(float(value)) for value in values]).encode()
+    """The one spelling of a row: `51` and `51.0` are the same number, and so are `0` and `-0`."""
+    return json.dumps([value if isinstance(value, str) else repr(float(value) + 0.0) for value in values]).encode()
 
 
 def example_hash(canonical: bytes) -> str:
@@ -117,7 +122,9 @@ def encode_rows(rows: Sequence[Sequence[Value]], parameters: Sequence[Mapping[st
             angle = np.array(column, dtype=np.float64) * (2 * np.pi / parameter["period"])
             numbers += [np.sin(angle), np.cos(angle)]
         else:
-            scaled = (np.array(column, dtype=np.float64) - parameter["centre"]) / parameter["scale"]
+            with np.errstate(over="ignore"):
+                scaled = (np.array(column, dtype=np.float64) - parameter["centre"]) / parameter["scale"]
+            scaled = scaled.clip(-FAR, FAR)
             numbers.append(scaled / np.sqrt(1 + (scaled / 3) ** 2))
     return np.stack([*numbers, *categories], axis=1).astype(np.float32)
 

@@ -98,7 +98,7 @@ class FolderObjects:
                     now = self.get(key) if if_match is not None else None
                     if if_match is not None and (now is None or now.etag != if_match):
                         raise Conflict(f"{key} was written by another")
-                    os.replace(temporary, path)
+                    Path(temporary).replace(path)
             except FileExistsError:
                 raise Conflict(f"{key} is there already") from None
             finally:

@@ -57,7 +57,9 @@ class S3Objects:
             condition = {"IfMatch": if_match}
 
         def write() -> str:
-            answer = self._client.put_object(Bucket=self.bucket, Key=self.prefix + check_key(key), Body=body, **condition)
+            answer = self._client.put_object(
+                Bucket=self.bucket, Key=self.prefix + check_key(key), Body=body, **condition
+            )
             return str(answer["ETag"])
 
         if not condition:
@@ -76,6 +78,10 @@ class S3Objects:
 
     def delete(self, key: str) -> None:
         self._try(lambda: self._client.delete_object(Bucket=self.bucket, Key=self.prefix + check_key(key)))
+
+    def close(self) -> None:
+        """Give the connections back; the store is not used after it."""
+        self._client.close()
 
     def _page(self, prefix: str, token: dict[str, str]) -> Any:
         return self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix + prefix, **token)
@@ -124,7 +130,7 @@ def _passing(error: Exception) -> bool:
     if not isinstance(error, ClientError):
         return True
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    return status >= 500 or status == 429
+    return bool(status >= 500 or status == 429)
 
 
 def _why(error: Exception) -> str:

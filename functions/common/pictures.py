@@ -7,13 +7,23 @@ import warnings
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from common.errors import Unusable
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
 CONTENT_TYPES = tuple(FORMATS.values())
 MAX_PIXELS = 50_000_000
+ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def _open(body: bytes, draft: int = 0) -> Image.Image:
@@ -28,8 +38,9 @@ def _open(body: bytes, draft: int = 0) -> Image.Image:
                 )
             if draft:
                 picture.draft("RGB", (draft, draft))
-            picture = ImageOps.exif_transpose(picture)
-            return _rgb(picture)
+            # Not ImageOps.exif_transpose: it writes the camera's notes anew, and broken ones stop it.
+            turn = TURNS.get(picture.getexif().get(ORIENTATION))
+            return _rgb(picture if turn is None else picture.transpose(turn))
     except Unusable:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:

@@ -137,6 +137,8 @@ def _columns(raw: dict[str, Any]) -> list[FieldError]:
             names.append(column["name"])
         found += wrong
     target = raw["target"].get("column")
+    if not found and names == [target]:
+        found.append(FieldError("columns", "must hold one beside the target at least"))
     if not found and target not in names:
         found.append(FieldError("target.column", f"must be one of the columns, not {target!r}"))
     return found
@@ -144,6 +146,7 @@ def _columns(raw: dict[str, Any]) -> list[FieldError]:
 
 def _column(where: str, column: dict[str, Any], names: list[str]) -> list[FieldError]:
     found = _choice(f"{where}.type", column["type"], ("number", "category"))
+    found += _typed(f"{where}.title", column.get("title", {}), SECTIONS["title"])
     if column["name"] in names:
         found.append(FieldError(f"{where}.name", f"{column['name']!r} is there twice"))
     wrong_keys = ("min", "max", "cyclic", "unit") if column["type"] == "category" else ("values",)
@@ -164,7 +167,7 @@ def _labels(target: dict[str, Any]) -> list[FieldError]:
         found += _typed(f"target.labels[{number}]", label, LABEL)
         if isinstance(label, dict) and "value" not in label:
             found.append(FieldError(f"target.labels[{number}].value", "missing"))
-    values = [label.get("value") for label in labels if isinstance(label, dict)]
+    values = [str(label.get("value")) for label in labels if isinstance(label, dict)]
     if len(values) < 2 or len(set(values)) != len(values):
         found.append(FieldError("target.labels", "must list two labels or more, each value once"))
     return found

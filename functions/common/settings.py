@@ -59,7 +59,7 @@ def _count(raw: str) -> int:
 
 
 def _budgets(raw: str) -> Mapping[str, float]:
-    """`300` for every pipeline, or `pets=300,covertype=60`."""
+    """`300` for every pipeline, or `NAME=300,OTHER=60`."""
     pairs = [part.rpartition("=") for part in raw.split(",") if part]
     return {name.strip(): _positive(value) for name, _, value in pairs}
 
@@ -130,7 +130,13 @@ VARIABLES = (
         _optional(_count),
         "takes the place of every pipeline's samples_per_batch",
     ),
-    Variable("SABUESO_BUDGET_S", "budgets_s", "", _budgets, "takes the place of budget_s: `SECONDS` for every pipeline, or `NAME=SECONDS,...`"),
+    Variable(
+        "SABUESO_BUDGET_S",
+        "budgets_s",
+        "",
+        _budgets,
+        "takes the place of budget_s: `SECONDS` for every pipeline, or `NAME=SECONDS,...`",
+    ),
     Variable("SABUESO_TRIGGER", "trigger", "on", _text, "`off`: fetch-batch never asks train by itself"),
     Variable("SABUESO_GIT_COMMIT", "git_commit", "unknown", _text, "commit of this deployment, kept with each version"),
 )

@@ -6,13 +6,14 @@ from typing import Any
 
 from flask import Flask, Response
 
+from common.errors import SourceChanged
 from common.executions import history
 from common.leases import held_by
 from common.objects import Objects, open_objects
 from common.pipelines import Pipeline, pick, read_pipelines
 from common.settings import Settings
 from common.web import answer, make_app
-from fetch_batch.collect import Collector, deadline
+from fetch_batch.collect import Collector, deadline, result_of
 from fetch_batch.openapi import OPENAPI
 from fetch_batch.state import describe, distinct_examples, is_complete
 from fetch_batch.trigger import ask_train, reason_to_train, utc_now
@@ -45,7 +46,10 @@ def create_app(settings: Settings, objects: Objects | None = None) -> Flask:
         until = deadline(settings.fetch_s)
         for left, pipeline in zip(range(len(pipelines), 0, -1), pipelines.values(), strict=True):
             share = deadline((until - deadline(0)) / left)
-            results.append(fetch(pipeline, share))
+            try:
+                results.append(fetch(pipeline, share))
+            except SourceChanged as error:  # one pipeline's mistake must not keep the others from their data
+                results.append(result_of(pipeline, "source-unavailable", error.detail))
         return answer(results=results)
 
     @app.post("/<name>")

@@ -10,7 +10,7 @@ from typing import Any
 import requests
 
 from common.datasets import Dataset
-from common.errors import SourceExhausted, SourceUnavailable
+from common.errors import SourceChanged, SourceExhausted, SourceUnavailable
 from common.executions import make_id, timestamp
 from common.pipelines import Pipeline
 from fetch_batch.tally import Tally
@@ -123,7 +123,7 @@ class BatchApi:
         except SourceExhausted:
             outcome = "exhausted"
             raise
-        except SourceUnavailable as error:
+        except (SourceUnavailable, SourceChanged) as error:
             outcome = f"failed: {error.detail}"
             raise
         finally:

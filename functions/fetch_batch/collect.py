@@ -37,24 +37,41 @@ class Collector:
     def collect(self, pipeline: Pipeline, until: float) -> dict[str, Any]:
         """Fetch now; the result as fetch-batch answers it. Raises StoreUnavailable, SourceChanged."""
         dataset = self.dataset(pipeline.name)
-        if pipeline.source.type == "batch-api" and is_complete(pipeline, dataset):
-            return _result(pipeline, "complete", Tally(message="all batches have been collected"))
+        complete = pipeline.source.type == "batch-api" and is_complete(pipeline, dataset)
+        try:
+            named = self._named(pipeline)
+        except SourceUnavailable as error:
+            if not complete:
+                return result_of(pipeline, "source-unavailable", error.detail)
+            named = None
+        stored = dataset.source()
+        if stored is not None and named is not None and {key: stored[key] for key in named} != named:
+            raise SourceChanged(_changed(pipeline.name, stored, named))
+        if complete or named is None:
+            return result_of(pipeline, "complete", "the collection is complete")
         interval = self.settings.min_interval_s or pipeline.source.min_interval_s
         key = f"jobs/{pipeline.name}/fetch.json"
         last = self.objects.get(key)
         if last is not None and json.loads(last.body)["released"] and last.age_s < interval:
             wait = interval - last.age_s
-            return _result(
-                pipeline, "too-soon", Tally(message=f"the last fetch was {last.age_s:.0f} s ago; {wait:.0f} s more")
-            )
+            return result_of(pipeline, "too-soon", f"the last fetch was {last.age_s:.0f} s ago; {wait:.0f} s more")
         try:
             lease = acquire(self.objects, key, f"fetch-batch {timestamp()}", self.settings.lease_s)
         except AlreadyRunning as error:
-            return _result(pipeline, "too-soon", Tally(message=f"another fetch is at it: {error.detail}"))
+            return result_of(pipeline, "too-soon", f"another fetch is at it: {error.detail}")
         with lease:
-            return self._fetch(pipeline, dataset, lease.nonce, until)
+            return self._fetch(pipeline, dataset, named, lease.nonce, until)
 
-    def _fetch(self, pipeline: Pipeline, dataset: Dataset, nonce: str, until: float) -> dict[str, Any]:
+    def _named(self, pipeline: Pipeline) -> dict[str, Any]:
+        """The source that pipeline file and environment name. Raises SourceUnavailable if a variable is missing."""
+        source, environment = pipeline.source, self.settings.environment
+        location = resolve(source.url or source.path, environment)
+        params = {key: resolve(value, environment) for key, value in source.params.items()}
+        return {"type": source.type, "location": location, "params": params}
+
+    def _fetch(
+        self, pipeline: Pipeline, dataset: Dataset, named: dict[str, Any], nonce: str, until: float
+    ) -> dict[str, Any]:
         last = None
         for last in history(self.objects, pipeline.name, "fetch-batch", most=1):
             if last.body["state"] == "running":  # we hold the lease, so whoever wrote this is gone
@@ -64,26 +81,24 @@ class Collector:
         record = begin(self.objects, pipeline.name, "fetch-batch", first)
         status = None
         try:
-            self._from_source(pipeline, dataset, tally, nonce, until)
+            self._from_source(pipeline, dataset, named, tally, nonce, until)
             status = tally.status()
         except SourceUnavailable as error:
             tally.message, status = error.detail, "collected" if tally.stored else "source-unavailable"
         except SourceChanged as error:
             tally.message, status = error.detail, "source-unavailable"
+            raise
         finally:
             record.end("finished" if status else "interrupted", status=status, **tally.counts(), message=tally.message)
         if status == "complete" and last is not None and last.body["status"] == "complete":
             self.objects.delete(record.key)  # looked again and found nothing new: one such record is enough
         return _result(pipeline, status, tally)
 
-    def _from_source(self, pipeline: Pipeline, dataset: Dataset, tally: Tally, nonce: str, until: float) -> None:
-        source = pipeline.source
-        location = resolve(source.url or source.path, self.settings.environment)
-        params = {key: resolve(value, self.settings.environment) for key, value in source.params.items()}
-        named = {"type": source.type, "location": location, "params": params}
+    def _from_source(
+        self, pipeline: Pipeline, dataset: Dataset, named: dict[str, Any], tally: Tally, nonce: str, until: float
+    ) -> None:
+        source, location, params = pipeline.source, named["location"], named["params"]
         stored = dataset.source()
-        if stored is not None and {key: stored[key] for key in named} != named:
-            raise SourceChanged(_changed(pipeline.name, stored, named))
 
         def on_source(made_up: bool) -> None:
             nonlocal stored
@@ -109,6 +124,11 @@ class Collector:
 
 def _result(pipeline: Pipeline, status: str | None, tally: Tally) -> dict[str, Any]:
     return {"pipeline": pipeline.name, "status": status, **tally.counts(), "training": None, "message": tally.message}
+
+
+def result_of(pipeline: Pipeline, status: str, message: str) -> dict[str, Any]:
+    """The result of a fetch that asked for nothing."""
+    return _result(pipeline, status, Tally(message=message))
 
 
 def _changed(pipeline: str, stored: dict[str, Any], named: dict[str, Any]) -> str:

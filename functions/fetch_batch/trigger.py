@@ -1,4 +1,4 @@
-"""When train is asked: what is stored is compared with the last attempt, at every tick, so that no event can be missed."""
+"""When train is asked: at every tick what is stored is compared with the last attempt, so no event is missed."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ def reason_to_train(
         return f"{examples} examples and no version yet" if enough else None
     last = attempts[0]
     if last["state"] in ("running", "interrupted"):
-        in_a_row = next(
-            (n for n, one in enumerate(attempts) if one["state"] not in ("running", "interrupted")), len(attempts)
-        )
+        ended = [number for number, one in enumerate(attempts) if one["state"] not in ("running", "interrupted")]
+        in_a_row = ended[0] if ended else len(attempts)
         if in_a_row < MAX_INTERRUPTED or _age_s(last, now) > RETRY_FAILED_S:
             return "the last training was interrupted: take it up again"
         return None
@@ -46,7 +45,7 @@ def _age_s(record: dict[str, Any], now: datetime) -> float:
 
 
 def ask_train(pipeline: str, settings: Settings) -> str:
-    """POST train/<pipeline> through the gateway; what came of it, in words. A tick that fails is made good by the next."""
+    """POST train/<pipeline> through the gateway; what came of it, in words. The next tick makes good a failed one."""
     try:
         answer = requests.post(
             f"{settings.gateway}/function/train/{pipeline}",

@@ -25,7 +25,7 @@ NOVEL_SHARE = 0.005
 
 @keras.saving.register_keras_serializable("sabueso")
 class Novelty(keras.layers.Layer):
-    """Embedding (n, d) -> (n,): Mahalanobis distance to the nearest label's mean (Lee et al. 2018, arXiv:1807.03888)."""
+    """Embedding (n, d) -> (n,): Mahalanobis distance to the nearest label mean (Lee et al. 2018, arXiv:1807.03888)."""
 
     def __init__(self, means: np.ndarray, whitening: np.ndarray) -> None:
         super().__init__()

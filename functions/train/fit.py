@@ -32,6 +32,8 @@ class Batches(Protocol):
     weight_decay: float
     smoothing: float
 
+    def planned(self, epochs: int) -> None: ...
+
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]: ...
 
 
@@ -72,7 +74,9 @@ def predict_both(model: keras.Model, inputs: np.ndarray, size: int = 256) -> tup
     """Joined logits (n, classes) and embeddings (n, d) of all inputs, in inference mode."""
     forward = tf.function(lambda part: model(part, training=False), reduce_retracing=True)
     found = [forward(tf.constant(inputs[at : at + size], tf.float32)) for at in range(0, len(inputs), size)]
-    return join_members(np.concatenate([one[0].numpy() for one in found])), np.concatenate([one[1].numpy() for one in found])
+    return join_members(np.concatenate([one[0].numpy() for one in found])), np.concatenate(
+        [one[1].numpy() for one in found]
+    )
 
 
 class Fit:
@@ -109,6 +113,7 @@ class Fit:
             plan = {"epochs": self._plan(until), "steps": self.batches.steps, "budget_s": budget_s}
             self.checkpoint.save_plan(plan)
             self.best = [np.array(variable) for variable in self.model.variables]
+        self.batches.planned(plan["epochs"])
         began = time.monotonic()
         for epoch in range(start, plan["epochs"]):
             loss = self._epoch(epoch, plan["epochs"] * self.batches.steps)

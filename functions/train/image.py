@@ -12,10 +12,12 @@ import tensorflow as tf
 WIDTHS = (32, 64, 128, 192)
 DROPOUT = 0.2
 CACHE_GROWTH = 4 / 3
-CROP_AREA = (0.25, 1.0)
+CROP_AREA = 0.25
 CROP_RATIO = (3 / 4, 4 / 3)
 COLOUR = 0.3
 MIX = 0.3
+# Epochs from which the augmentation is at its full strength: a short fit can't learn from pictures that hard.
+FULL_STRENGTH = 60
 
 
 def cached_size(image_size: int) -> int:
@@ -57,6 +59,7 @@ class ImageBatches:
 
     batch_size = 64
     epochs = 150
+    strength = 1.0
     learning_rate, weight_decay, smoothing = 3e-3, 0.05, 0.1
 
     def __init__(self, inputs: np.ndarray, labels: np.ndarray, classes: int, seed: int, image_size: int) -> None:
@@ -65,6 +68,10 @@ class ImageBatches:
         self.size = min(self.batch_size, len(inputs))
         self.steps = len(inputs) // self.size
 
+    def planned(self, epochs: int) -> None:
+        """Told the plan: the augmentation's strength follows the number of epochs."""
+        self.strength = min(1.0, epochs / FULL_STRENGTH)
+
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]:
         generator = np.random.default_rng((self.seed, number))
         order = generator.permutation(len(self.inputs))
@@ -72,16 +79,11 @@ class ImageBatches:
         def batches() -> Iterator[tuple[Any, ...]]:
             for step in range(self.steps):
                 chosen = order[step * self.size : (step + 1) * self.size]
-                colour = generator.uniform(1 - COLOUR, 1 + COLOUR, (2, self.size, 1, 1, 1)).astype(np.float32)
-                share = generator.uniform(1 - MIX, 1, (self.size, 1, 1, 1)).astype(np.float32)
-                yield (
-                    self.inputs[chosen],
-                    self.targets[chosen],
-                    _boxes(generator, self.size),
-                    colour[0],
-                    colour[1],
-                    share,
-                )
+                span = COLOUR * self.strength
+                colour = generator.uniform(1 - span, 1 + span, (2, self.size, 1, 1, 1)).astype(np.float32)
+                share = generator.uniform(1 - MIX * self.strength, 1, (self.size, 1, 1, 1)).astype(np.float32)
+                boxes = _boxes(generator, self.size, self.strength)
+                yield self.inputs[chosen], self.targets[chosen], boxes, colour[0], colour[1], share
 
         shapes = [(self.size, *self.inputs.shape[1:]), (self.size, self.targets.shape[1]), (self.size, 4)]
         shapes += [(self.size, 1, 1, 1)] * 3
@@ -101,9 +103,9 @@ class ImageBatches:
         return mixed, flat * targets + (1 - flat) * tf.reverse(targets, axis=[0])
 
 
-def _boxes(generator: np.random.Generator, count: int) -> np.ndarray:
+def _boxes(generator: np.random.Generator, count: int, strength: float) -> np.ndarray:
     """Random crops (Szegedy et al. 2014, arXiv:1409.4842), half of them mirrored by swapping left and right."""
-    area = generator.uniform(*CROP_AREA, count)
+    area = generator.uniform(1 - (1 - CROP_AREA) * strength, 1, count)
     ratio = np.exp(generator.uniform(np.log(CROP_RATIO[0]), np.log(CROP_RATIO[1]), count))
     width, height = np.minimum(1, np.sqrt(area * ratio)), np.minimum(1, np.sqrt(area / ratio))
     left, top = generator.uniform(0, 1, count) * (1 - width), generator.uniform(0, 1, count) * (1 - height)

@@ -72,6 +72,7 @@ class Launcher:
         )
         try:
             before = self._close_interrupted(pipeline.name)
+            force = before.pop("force", False) or force
             record = begin(self.objects, pipeline.name, "train", {**FIRST, **before, "force": force})
             child = self._spawn(pipeline.name, record, lease, force)
         except BaseException:
@@ -100,7 +101,12 @@ class Launcher:
             if record.body["state"] == "interrupted" and record.body["snapshot"]:
                 # A version that was registered already is not made again in the same MLflow run.
                 run = record.body["run_id"] if record.body["version"] is None else None
-                return {"resumed_from": record.body["id"], "resumed_snapshot": record.body["snapshot"], "run_id": run}
+                return {
+                    "resumed_from": record.body["id"],
+                    "resumed_snapshot": record.body["snapshot"],
+                    "run_id": run,
+                    "force": record.body["force"],
+                }
         return {}
 
     def _spawn(self, pipeline: str, record: Execution, lease: Lease, force: bool) -> subprocess.Popen[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from common.bundle import Bundle, sign_bundle
+from common.bundle import NETWORK, Bundle, sign_bundle
 from common.executions import timestamp
+from common.network import Network
 from train.champion import as_tags, judge, load_champion, move_champion
 from train.export import calibrate, compare_network, fit_novelty, serving_network, write_golden, write_network
 from train.fit import Checkpoint, Fit, best_temperature, predict_both
@@ -156,9 +158,6 @@ def _evaluate(
     examples: Examples, contract: dict[str, Any], serving: Path, preparation: Preparation, tracking: Tracking
 ) -> dict[str, float]:
     """Metrics of the exported network on the holdout, into the contract and MLflow."""
-    from common.bundle import NETWORK
-    from common.network import Network
-
     inputs, labels = examples.of(2)
     names = tuple(label["value"] for label in contract["labels"])
     probabilities, _ = Network(serving / NETWORK).predict(preparation.encode(inputs).astype(np.float32))
@@ -205,8 +204,6 @@ def _example_inputs(preparation: Preparation, examples: Examples) -> list[Any]:
 
 
 def _version_tags(tags: dict[str, str], metrics: dict[str, float]) -> dict[str, str]:
-    import json
-
     return {**tags, "sabueso.metrics": json.dumps(metrics)}
 
 
@@ -218,10 +215,11 @@ def _told(contract: dict[str, Any], metrics: dict[str, float]) -> str:
         for name, one in contract["metrics"].items()
         if isinstance(one, dict)
     )
+    table = f"| metric | value | 95 % interval |\n| --- | --- | --- |\n{rows}"
+    size = contract["metrics"]["holdout_size"]
     return (
         f"{contract['title']['en']}: {contract['examples']} examples.{made_up}\n\n"
-        f"On a holdout of {contract['metrics']['holdout_size']}:\n\n| metric | value | 95 % interval |\n| --- | --- | --- |\n{rows}\n\n"
-        f"Snapshot `{contract['snapshot']}`."
+        f"On a holdout of {size}:\n\n{table}\n\nSnapshot `{contract['snapshot']}`."
     )
 
 

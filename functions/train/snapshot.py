@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -125,10 +126,8 @@ def store_snapshot(dataset: Dataset, examples: Examples) -> str:
             )
         ],
     }
-    try:
+    with contextlib.suppress(Conflict):  # the same list is the same snapshot
         dataset.objects.put(_key(dataset, fingerprint), json.dumps(body).encode(), if_absent=True)
-    except Conflict:
-        pass  # the same list is the same snapshot
     return fingerprint
 
 

@@ -51,7 +51,9 @@ class Members(keras.layers.Layer):
     def build(self, shape: tuple[int | None, int]) -> None:
         signs = keras.initializers.RandomUniform(-1, 1)
         self.scales = self.add_weight(
-            shape=(MEMBERS, shape[1]), initializer=lambda *given, **more: keras.ops.sign(signs(*given, **more)), name="scales"
+            shape=(MEMBERS, shape[1]),
+            initializer=lambda *given, **more: keras.ops.sign(signs(*given, **more)),
+            name="scales",
         )
 
     def call(self, inputs: Any) -> Any:
@@ -78,7 +80,7 @@ class MemberLogits(keras.layers.Layer):
 
 
 def build_tabular(numbers: int, slots: list[int], classes: int) -> keras.Model:
-    """Float32 (n, numbers + categories), categories as slot indices -> logits (n, members, classes), embedding (n, d)."""
+    """Float32 (n, numbers + categories), categories as slot indices -> logits (n, members, classes), embedding."""
     inputs = keras.Input((numbers + len(slots),), name="rows")
     parts = []
     if numbers:
@@ -110,6 +112,9 @@ class TabularBatches:
         self.targets = np.eye(classes, dtype=np.float32)[labels]
         self.size = min(self.batch_size, len(inputs))
         self.steps = len(inputs) // self.size
+
+    def planned(self, epochs: int) -> None:
+        """Nothing here depends on the plan."""
 
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]:
         order = np.random.default_rng((self.seed, number)).permutation(len(self.inputs))

@@ -20,7 +20,9 @@ def start_cron(functions: list[Function], gateway: str, stop: threading.Event) -
             continue
         if not croniter.is_valid(function.schedule):
             raise ValueError(f"{function.name}: the schedule {function.schedule!r} is no cron expression")
-        thread = threading.Thread(target=_tick, args=(function, gateway, stop), name=f"cron {function.name}", daemon=True)
+        thread = threading.Thread(
+            target=_tick, args=(function, gateway, stop), name=f"cron {function.name}", daemon=True
+        )
         thread.start()
         threads.append(thread)
     return threads

@@ -21,7 +21,9 @@ MADE_UP_BUDGET_S = {"covertype": 20, "pets": 40}
 
 def read_arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="end after the predictions, with 0 or 1; last line is JSON")
+    parser.add_argument(
+        "--check", action="store_true", help="end after the predictions, with 0 or 1; last line is JSON"
+    )
     parser.add_argument("--home", type=Path, default=Path(".sabueso"), help="folder of all state (default .sabueso)")
     parser.add_argument("--port", type=int, default=8080, help="port of the gateway and site (default 8080)")
     parser.add_argument("--no-train", action="store_true", help="collect, but do not train")

@@ -37,7 +37,15 @@ class DemoData:
             environment["PETS_SOURCE"] = str(Path(source).resolve())
 
     def _start_data_api(self) -> str:
-        command = [sys.executable, "-m", "local.data_api", "--window", str(self.arguments.window), "--mode", self.arguments.mode]
+        command = [
+            sys.executable,
+            "-m",
+            "local.data_api",
+            "--window",
+            str(self.arguments.window),
+            "--mode",
+            self.arguments.mode,
+        ]
         if self.arguments.csv:
             try:
                 read_rows(self.arguments.csv)

@@ -1,6 +1,5 @@
 """Cats and dogs drawn by a program: the shape tells which is which, colours and places tell nothing."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -283,11 +282,11 @@ def draw_pets(folder: Path, count: int, seed: int, size: int = 160) -> None:
         rng = np.random.default_rng([seed, number, kind == "cat"])
         part = folder / f".{kind}-{path.name}"
         _picture(kind, rng, size).save(part, "JPEG", quality=88)
-        os.replace(part, path)
+        part.replace(path)
     _write(note, whole.encode())
 
 
 def _write(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}")
     part.write_bytes(content)
-    os.replace(part, path)
+    part.replace(path)

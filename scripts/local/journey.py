@@ -13,7 +13,9 @@ from local.demo_data import DemoData
 from local.pictures import example_picture
 from local.system import CannotStart, System
 
-COLLECT_S, TRAIN_S, CHAMPION_S = 7200.0, 7200.0, 60.0
+TRAIN_S, CHAMPION_S = 7200.0, 60.0
+GIVE_UP_S, GIVE_UP_STRANGER_S = 120.0, 3600.0
+TAKEN_UP, RESTART_S = 3, 30.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 60.0
 
 
@@ -37,20 +39,29 @@ class Journey:
 
     def collect(self, name: str) -> dict[str, Any]:
         """Post to fetch-batch until the collection is complete; counts and seconds."""
-        began = time.monotonic()
-        waits = _waits(name in self.demo.made_up or self.demo.arguments.csv is not None)
-        last = -1
+        began = got = time.monotonic()
+        ours = name in self.demo.made_up or (name == "covertype" and self.demo.arguments.csv is not None)
+        waits, last, trouble = _waits(ours), None, ""
         before = self._get(f"fetch-batch/{name}")
-        while time.monotonic() - began < COLLECT_S:
+        while True:
             self._alive()
             result = self._post(f"fetch-batch/{name}", {})["results"][0]
             if result["status"] == "complete":
                 break
-            if result["batch"] != last and result["batch"] is not None:
-                last, waits = result["batch"], _waits(name in self.demo.made_up or self.demo.arguments.csv is not None)
-                _say(f"{name}: batch {last}, {result['stored']} samples stored, {result['quarantined']} rows quarantined")
-            elif result["status"] == "source-unavailable":
-                _say(f"{name}: the source is not available: {result['message']}")
+            if result["status"] == "source-unavailable":
+                if result["message"] != trouble:
+                    trouble = result["message"]
+                    _say(f"{name}: the source is not available: {trouble}")
+                if time.monotonic() - got > (GIVE_UP_S if ours else GIVE_UP_STRANGER_S):
+                    raise CannotStart(f"the source of {name} gave nothing for too long: {trouble}")
+            elif result["status"] == "collected":
+                got = time.monotonic()
+                if result["batch"] != last:
+                    last, waits = result["batch"], _waits(ours)
+                    stored, bad = result["stored"], result["quarantined"]
+                    _say(
+                        f"{name}: batch {last}, {stored} samples stored" + (f", {bad} rows quarantined" if bad else "")
+                    )
             time.sleep(next(waits))
         state = self._get(f"fetch-batch/{name}")
         new = state["samples"] - before["samples"]
@@ -62,29 +73,25 @@ class Journey:
             "examples": state["examples"],
             "samples": state["samples"],
             "batches": len(state["batches"]),
-            "seconds": {"collect": round(time.monotonic() - began, 1)},
+            "version": None,
+            "decision": "skipped",
+            "metrics": None,
+            "seconds": {"collect": round(time.monotonic() - began, 1), "train": 0.0, "classify": 0.0},
         }
 
     def train(self, name: str, told: dict[str, Any]) -> dict[str, Any]:
         """Post to train and follow it with a progress bar; version, decision, metrics."""
         if not told["examples"]:
             _say(f"{name}: no examples, so nothing is trained")
-            return {"version": None, "decision": "skipped", "metrics": {"accuracy": 0.0, "macro_f1": 0.0}, "seconds": {**told["seconds"], "train": 0.0}}
+            return {}
         began = time.monotonic()
-        token = {"Authorization": f"Bearer {self.system.token()}"}
-        answer = self.session.post(self._url(f"train/{name}"), json={"force": False}, headers=token, timeout=30)
-        if answer.status_code not in (202, 409):
-            raise CannotStart(f"train/{name} answered {answer.status_code}: {answer.text[:300]}")
         bar = Bar(name)
-        while True:
-            self._alive()
-            state = self._get(f"train/{name}")
-            bar.show(state["progress"], state["stage"])
-            if state["state"] != "running":
+        state = self._follow(name, bar, began)
+        for _ in range(TAKEN_UP):
+            if state["state"] != "interrupted":
                 break
-            if time.monotonic() - began > TRAIN_S:
-                raise CannotStart(f"the training of {name} did not end")
-            time.sleep(0.5)
+            _say(f"{name}: {state['reason']}")
+            state = self._follow(name, bar, began)
         bar.end()
         if state["state"] != "finished":
             raise CannotStart(f"the training of {name} ended as {state['state']}: {state['reason']}")
@@ -93,11 +100,26 @@ class Journey:
         seconds = {**told["seconds"], "train": round(time.monotonic() - began, 1)}
         return {"version": state["version"], "decision": state["decision"], "metrics": metrics, "seconds": seconds}
 
+    def _follow(self, name: str, bar: Bar, began: float) -> dict[str, Any]:
+        """Ask train (or find it running), then its state once it runs no more."""
+        token = {"Authorization": f"Bearer {self.system.token()}"}
+        answer = self._send("POST", f"train/{name}", json={"force": False}, headers=token)
+        if answer.status_code not in (202, 409):
+            raise CannotStart(f"train/{name} answered {answer.status_code}: {answer.text[:300]}")
+        while True:
+            self._alive()
+            state = self._get(f"train/{name}")
+            bar.show(state["progress"], state["stage"])
+            if state["state"] != "running":
+                return state
+            if time.monotonic() - began > TRAIN_S:
+                raise CannotStart(f"the training of {name} did not end")
+            time.sleep(0.5)
+
     def classify(self, name: str, told: dict[str, Any]) -> bool:
         """Classify one picture or row through the gateway; True if the answer came from a champion."""
         began = time.monotonic()
         if told["version"] is None:
-            told["seconds"]["classify"] = 0.0
             return True
         card = self._card(name, told)
         if card is None:
@@ -107,7 +129,9 @@ class Journey:
         began = time.monotonic()
         if card["kind"] == "image":
             body, what = example_picture(self.system.environment["PETS_SOURCE"])
-            answer = self.session.post(self._url(f"classify/{name}"), data=body, headers={"Content-Type": "image/jpeg"}, timeout=30)
+            answer = self.session.post(
+                self._url(f"classify/{name}"), data=body, headers={"Content-Type": "image/jpeg"}, timeout=30
+            )
         else:
             row = {key: one["examples"][0] for key, one in card["input"]["schema"]["properties"].items()}
             what = "a row"
@@ -117,7 +141,8 @@ class Journey:
             _say(f"{name}: classify answered {answer.status_code}: {answer.text[:300]}")
             return False
         found = answer.json()["predictions"][0]
-        _say(f"{name}: {what} is {found['title']['en']!r}, {found['confidence']:.1%} ({found['status']}, version {card['model']['version']})")
+        sure = f"{found['confidence']:.1%} ({found['status']}, version {card['model']['version']})"
+        _say(f"{name}: {what} is {found['title']['en']!r}, {sure}")
         return True
 
     def _card(self, name: str, told: dict[str, Any]) -> dict[str, Any] | None:
@@ -143,10 +168,20 @@ class Journey:
         return f"{self.system.gateway}/function/{path}"
 
     def _get(self, path: str) -> dict[str, Any]:
-        return self._answer(self.session.get(self._url(path), timeout=60), path)
+        return self._answer(self._send("GET", path), path)
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        return self._answer(self.session.post(self._url(path), json=body, timeout=60), path)
+        return self._answer(self._send("POST", path, json=body), path)
+
+    def _send(self, method: str, path: str, **request: Any) -> requests.Response:
+        """One call; while a function is started again the gateway answers 502, so it is asked again for a while."""
+        until = time.monotonic() + RESTART_S
+        while True:
+            answer = self.session.request(method, self._url(path), timeout=60, **request)
+            if answer.status_code not in (502, 503) or time.monotonic() > until:
+                return answer
+            self._alive()
+            time.sleep(0.5)
 
     def _answer(self, answer: requests.Response, path: str) -> dict[str, Any]:
         if answer.status_code != 200:

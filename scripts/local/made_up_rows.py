@@ -132,7 +132,7 @@ def _covers(
 def read_rows(path: Path | str) -> list[list[str]]:
     """The rows of a CSV or CSV.gz whose header is COLUMNS; ValueError says what differs otherwise."""
     path = Path(path)
-    with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else open(path, newline="") as file:
+    with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
         reader = csv.reader(file)
         header = next(reader, [])
         if header != COLUMNS:

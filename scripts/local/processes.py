@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -44,10 +45,8 @@ class Process:
 
     def signal_group(self, number: signal.Signals) -> None:
         if self.child is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.child.pid, number)
-            except ProcessLookupError:
-                pass
 
     def log_end(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
@@ -119,9 +118,7 @@ def _stop(processes: list[Process]) -> None:
     until = time.monotonic() + STOP_S
     for process in processes:
         if process.child is not None:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.child.wait(max(0.1, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                pass
             process.signal_group(signal.SIGKILL)
             process.child.wait()

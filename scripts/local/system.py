@@ -125,7 +125,18 @@ class System:
         folder.mkdir(parents=True, exist_ok=True)
         port = free_port(self.port + 1)
         self.mlflow = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ]
         command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
         command += ["--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")]
         machine = {key: self.environment[key] for key in MACHINE if key in self.environment}

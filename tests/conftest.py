@@ -1,0 +1,125 @@
+"""Small real things for every test: settings, secret files, a folder store, servers on free ports."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.serving import make_server
+
+from common.objects import FolderObjects
+from common.settings import Settings, read_settings
+
+HERE = Path(__file__).parent
+SHIPPED = HERE.parent / "functions" / "pipelines"
+TOKEN = {"Authorization": "Bearer the-train-token"}
+KEY = "the-bundle-key"
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "train-token").write_text("the-train-token\n")
+    (folder / "bundle-key").write_text(f"{KEY}\n")
+    return folder
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path, secrets: Path) -> Callable[..., Settings]:
+    """settings("flowers", NAME="value"): with these pipelines, and nothing of this machine's environment."""
+
+    def make(*pipelines: str, **environment: Any) -> Settings:
+        folder = tmp_path / "pipelines"
+        folder.mkdir(exist_ok=True)
+        for name in pipelines:
+            own = HERE / "pipelines" / f"{name}.toml"
+            file = own if own.exists() else SHIPPED / f"{name}.toml"
+            (folder / file.name).write_bytes(file.read_bytes())
+        fixed = {
+            "SABUESO_STORE": f"file://{tmp_path}/store",
+            "SABUESO_SECRETS": str(secrets),
+            "SABUESO_SCRATCH": str(tmp_path / "scratch"),
+            "SABUESO_PIPELINES": str(folder),
+            "SABUESO_TRIGGER": "off",
+            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+            "OPENFAAS_URL": "http://127.0.0.1:9",
+        }
+        return read_settings({**fixed, **{name: str(value) for name, value in environment.items()}})
+
+    return make
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderObjects:
+    return FolderObjects(tmp_path / "store")
+
+
+class Served:
+    """An app on a free port of this machine, in a thread."""
+
+    def __init__(self, app: Flask) -> None:
+        self._server = make_server("127.0.0.1", 0, app, threaded=True)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Flask], Served]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(app: Flask) -> Served:
+            served = Served(app)
+            stack.callback(lambda: served._thread.is_alive() and served.stop())
+            return served
+
+        yield start
+
+
+def wait_until(holds: Callable[[], Any], seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "it did not come true in time"
+        time.sleep(0.01)
+
+
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    """What each call returns, all begun at the same moment."""
+    found: list[Any] = [None] * len(calls)
+    gate = threading.Barrier(len(calls))
+
+    def run(place: int) -> None:
+        gate.wait()
+        found[place] = calls[place]()
+
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found

@@ -1,0 +1,121 @@
+"""A whole system, started as `scripts/demo` starts it, kept for the tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared" / "data"
+START_S = 600
+
+
+def free_port() -> int:
+    """A port with some free ones behind it, for MLflow and the data API."""
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 0))
+        return int(tried.getsockname()[1])
+
+
+@dataclass
+class Demo:
+    """A running scripts/demo: its process, where it listens, and what it has said."""
+
+    process: subprocess.Popen[str]
+    home: Path
+    port: int
+    options: tuple[str, ...] = ()
+    extra: dict[str, str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def gateway(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def url(self, path: str) -> str:
+        return f"{self.gateway}/function/{path}"
+
+    def token(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {(self.home / 'secrets' / 'train-token').read_text().strip()}"}
+
+    def line_with(self, text: str) -> str:
+        return next(line for line in self.said if text in line)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+
+def demo_command(home: Path, port: int, *options: str) -> tuple[list[str], dict[str, str]]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    return [sys.executable, "-m", "local.demo", "--home", str(home), "--port", str(port), *options], environment
+
+
+def start_demo(home: Path, port: int, *options: str, **extra: str) -> Demo:
+    """Start it and wait until it keeps serving."""
+    command, environment = demo_command(home, port, *options)
+    process = subprocess.Popen(command, env={**environment, **extra}, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    demo = Demo(process, home, port, options, extra)
+    serving = threading.Event()
+
+    def listen() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            demo.said.append(line.rstrip())
+            if "It keeps serving" in line:
+                serving.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    until = time.monotonic() + START_S
+    while not serving.wait(0.5):
+        if process.poll() is not None or time.monotonic() > until:
+            process.kill()
+            pytest.fail("the demo did not come to serve:\n" + "\n".join(demo.said))
+    return demo
+
+
+@pytest.fixture(scope="session")
+def real_data() -> dict[str, Path]:
+    """Rows and photographs beside the project, where they are; empty elsewhere (then the demo data serve)."""
+    found = {}
+    if (SHARED / "covertype" / "covertype.csv.gz").exists():
+        found["csv"] = SHARED / "covertype" / "covertype.csv.gz"
+    if (SHARED / "pets" / "train").is_dir():
+        found["pets"] = SHARED / "pets" / "train"
+    return found
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory, real_data: dict[str, Path]) -> Iterator[Demo]:
+    """A system that has collected, trained and keeps serving, on real data where they exist."""
+    home = tmp_path_factory.mktemp("demo") / "home"
+    options = ["--csv", str(real_data["csv"]), "--window", "1"] if "csv" in real_data else ["--window", "1"]
+    extra = {"SABUESO_BUDGET_S": "covertype=40,pets=120"} if real_data else {}
+    if "pets" in real_data:
+        extra["PETS_SOURCE"] = str(real_data["pets"])
+    running = start_demo(home, free_port(), *options, **extra)
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+def wait_for(get: str, done: str, value: object, seconds: float = 300) -> dict[str, object]:
+    """Poll a URL until its answer's field has the value; the answer."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = requests.get(get, timeout=30).json()
+        if found.get(done) == value:
+            return dict(found)
+        time.sleep(0.5)
+    pytest.fail(f"{get}: {done} never became {value!r}; last answer: {found}")

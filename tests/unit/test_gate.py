@@ -1,0 +1,106 @@
+"""The gate: luck does not make a champion, being better does."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from common.pipelines import Gate
+from train.gate import compare, first_verdict, verdict
+
+GATE = Gate("accuracy", floor=0.5, min_gain=0.002)
+CLASSES = 4
+
+
+def answers(generator, labels, accuracy):
+    wrong = (labels + generator.integers(1, CLASSES, len(labels))) % CLASSES
+    return np.where(generator.random(len(labels)) < accuracy, labels, wrong)
+
+
+def decide(ours, theirs, count=1000, gate=GATE, seed=0, examples=5000, before=5000):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, CLASSES, count)
+    said = answers(generator, labels, ours), answers(generator, labels, theirs)
+    return verdict(gate, labels, *said, CLASSES, examples, before)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_of_forty_equally_good_challengers_in_a_row_two_at_most_become_champion(metric):
+    generator = np.random.default_rng(5)
+    labels = generator.integers(0, CLASSES, 300)
+    champion = answers(generator, labels, 0.8)
+    promoted = 0
+    for _ in range(40):
+        challenger = answers(generator, labels, 0.8)
+        if verdict(replace(GATE, metric=metric), labels, challenger, champion, CLASSES, 5000, 5000).decision != "kept":
+            champion, promoted = challenger, promoted + 1
+    assert promoted <= 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_better_one_wins(seed):
+    found = decide(0.88, 0.80, seed=seed)
+    assert found.decision == "promoted"
+    assert found.reason.startswith("better: accuracy 0.8")
+    assert found.gain == pytest.approx(found.score - found.champion_score)
+    assert found.bound > 0
+
+
+def test_a_worse_one_does_not():
+    assert decide(0.75, 0.80).decision == "kept"
+
+
+def test_a_gain_that_may_be_luck_is_not_enough():
+    found = decide(0.82, 0.80)
+    assert found.gain > GATE.min_gain
+    assert (found.decision, found.reason.split(":")[0]) == ("kept", "not better")
+    assert found.bound < 0
+
+
+def test_a_sure_but_tiny_gain_is_not_enough():
+    gate = replace(GATE, min_gain=0.2)
+    assert decide(0.88, 0.80).decision == "promoted"
+    assert decide(0.88, 0.80, gate=gate).decision == "kept"
+
+
+def test_below_the_floor_nothing_is_promoted():
+    gate = replace(GATE, floor=0.95)
+    assert (decide(0.9, 0.5, gate=gate).decision, decide(0.9, 0.5, gate=gate).reason[:15]) == ("kept", "below the floor")
+    assert first_verdict(gate, 0.9).decision == "kept"
+    assert first_verdict(gate, 0.95).decision == "promoted"
+
+
+def test_a_small_holdout_promotes_by_hand_alone():
+    for count, decision in ((99, "kept"), (100, "promoted")):
+        found = decide(1.0, 0.3, count=count)
+        assert found.decision == decision
+    assert "99 examples, under 100: promote by hand" in decide(1.0, 0.3, count=99).reason
+
+
+@pytest.mark.parametrize(("examples", "decision"), [(5000, "kept"), (5499, "kept"), (5500, "promoted")])
+def test_no_worse_on_more_examples_wins(examples, decision):
+    labels = np.arange(1000) % CLASSES
+    same = answers(np.random.default_rng(1), labels, 0.8)
+    assert verdict(GATE, labels, same, same, CLASSES, examples, 5000).decision == decision
+
+
+def test_worse_on_more_examples_does_not():
+    assert decide(0.75, 0.80, examples=50_000).decision == "kept"
+
+
+def test_a_label_that_the_champion_lacks_counts_as_its_mistake():
+    labels = np.arange(400) % CLASSES
+    lacking = np.where(labels == 3, 0, labels)
+    score, champion, gain, bound = compare(labels, labels, lacking, CLASSES, "accuracy")
+    assert (score, champion, gain) == (1, 0.75, 0.25)
+    assert bound > 0
+
+
+def test_an_answer_that_is_no_label_any_more_counts_as_a_mistake():
+    labels = np.arange(400) % CLASSES
+    gone = np.where(labels == 3, CLASSES + 1, labels)
+    assert compare(labels, labels, gone, CLASSES, "accuracy")[1] == 0.75
+
+
+def test_the_same_answers_get_the_same_verdict():
+    assert decide(0.82, 0.80) == decide(0.82, 0.80)

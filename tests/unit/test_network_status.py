@@ -1,0 +1,41 @@
+"""What a prediction says of itself."""
+
+import numpy as np
+import pytest
+
+from common.network import predictions, status_of
+
+THRESHOLDS = {"sure": 0.8, "novelty": 3.0}
+CONTRACT = {
+    "labels": [{"value": "cat", "en": "Cat", "es": "Gato"}, {"value": "dog", "en": "Dog", "es": "Perro"}],
+    "thresholds": THRESHOLDS,
+}
+
+
+@pytest.mark.parametrize(
+    ("confidence", "novelty", "status"),
+    [
+        (0.8, 1.0, "sure"),
+        (0.79, 1.0, "uncertain"),
+        (0.99, 3.0, "sure"),
+        (0.99, 3.1, "unknown"),
+        (0.5, 3.1, "unknown"),
+        (0.99, float("inf"), "unknown"),
+        (0.99, float("nan"), "unknown"),
+    ],
+)
+def test_a_prediction_is_sure_uncertain_or_unknown(confidence, novelty, status):
+    assert status_of(confidence, novelty, THRESHOLDS) == status
+
+
+def test_a_prediction_names_the_likeliest_label_in_both_languages():
+    [first, second] = predictions(np.array([[0.02, 0.98], [0.6, 0.4]], np.float32), np.array([1.0, 1.0]), CONTRACT)
+    assert (first["label"], first["title"], first["status"]) == ("dog", {"en": "Dog", "es": "Perro"}, "sure")
+    assert first["probabilities"] == pytest.approx({"cat": 0.02, "dog": 0.98}, abs=1e-6)
+    assert first["confidence"] == first["probabilities"]["dog"]
+    assert (second["label"], second["status"]) == ("cat", "uncertain")
+
+
+def test_no_rounding_makes_a_probability_larger_than_one():
+    [only] = predictions(np.array([[1.0000001, 0.0]], np.float32), np.array([0.0]), CONTRACT)
+    assert only["confidence"] == only["probabilities"]["cat"] == 1

@@ -1,0 +1,129 @@
+"""One decoder for every picture: whatever the file, equal pictures are equal, and what is none is told."""
+
+import io
+
+import numpy as np
+import pytest
+from flowers import draw, encode
+from PIL import Image
+
+from common.errors import Unusable
+from common.pictures import canonical_picture, decode_picture, resize_array
+
+CAT = draw("cat", 1)
+ORIENTATION = 0x0112
+
+
+def turned(orientation, *turns):
+    """A picture stored turned, with the tag that tells how to hold it."""
+    picture = CAT
+    for turn in turns:
+        picture = picture.transpose(turn)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return encode(picture, exif=exif)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "WEBP"])
+def test_the_same_picture_in_another_file_is_the_same_example(kind):
+    few_colours = CAT.quantize(16).convert("RGB")
+    options = {"lossless": True} if kind == "WEBP" else {}
+    assert canonical_picture(encode(few_colours, kind, **options)) == canonical_picture(encode(few_colours))
+
+
+def test_another_picture_or_another_shape_is_another_example():
+    flat = [Image.new("RGB", size, "red") for size in ((40, 30), (30, 40), (20, 60))]
+    pictures = [CAT, draw("cat", 2), CAT.transpose(Image.Transpose.FLIP_LEFT_RIGHT), *flat]
+    assert len({canonical_picture(encode(picture)) for picture in pictures}) == len(pictures)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turns"),
+    [
+        (2, [Image.Transpose.FLIP_LEFT_RIGHT]),
+        (3, [Image.Transpose.ROTATE_180]),
+        (4, [Image.Transpose.FLIP_TOP_BOTTOM]),
+        (5, [Image.Transpose.TRANSPOSE]),
+        (6, [Image.Transpose.ROTATE_90]),
+        (7, [Image.Transpose.TRANSVERSE]),
+        (8, [Image.Transpose.ROTATE_270]),
+    ],
+)
+def test_a_picture_is_held_as_its_camera_said(orientation, turns):
+    assert canonical_picture(turned(orientation, *turns)) == canonical_picture(encode(CAT))
+
+
+def test_a_broken_camera_note_does_not_spoil_the_picture():
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[0x0100] = 6, 40
+    body = encode(CAT, "JPEG", exif=exif)
+    broken = body.replace(bytes.fromhex("01000004"), bytes.fromhex("01000002"), 1)  # a width that is a text
+    assert broken != body
+    assert decode_picture(broken, 16).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "LA", "RGBA"])
+def test_every_mode_becomes_three_colours(mode):
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    array = decode_picture(encode(CAT.convert(mode), kind), 32)
+    assert (array.shape, array.dtype) == ((32, 32, 3), np.uint8)
+
+
+def test_grey_and_cmyk_keep_their_look():
+    grey = decode_picture(encode(Image.new("L", (40, 40), 200)), 32)
+    assert (grey == 200).all()
+    printed = decode_picture(encode(Image.new("RGB", (40, 40), "red").convert("CMYK"), "JPEG"), 32)
+    assert np.abs(printed.astype(int) - (255, 0, 0)).max() < 12
+
+
+def test_what_is_transparent_becomes_white():
+    clear = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
+    assert (decode_picture(encode(clear), 32) == 255).all()
+    palette = Image.new("P", (40, 40), 0)
+    palette.putpalette([10, 20, 30])
+    assert (decode_picture(encode(palette, transparency=0), 32) == 255).all()
+
+
+def test_sixteen_bits_become_eight():
+    values = np.full((40, 40), 200 * 257, dtype=np.uint16)
+    assert (decode_picture(encode(Image.fromarray(values)), 32) == 200).all()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"just a text, whatever its name says\n" * 50,
+        b"\x89PNG\r\n\x1a\n",
+        encode(CAT)[:-200],
+        encode(CAT, "JPEG")[:300],
+        b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+        encode(CAT, "TIFF"),
+        encode(CAT, "PPM"),
+    ],
+    ids=["nothing", "text", "head-alone", "cut-png", "cut-jpeg", "svg", "tiff", "ppm"],
+)
+def test_what_is_no_whole_picture_of_a_known_type_is_told(body):
+    for read in (canonical_picture, lambda body: decode_picture(body, 32)):
+        with pytest.raises(Unusable, match="not a whole picture of type JPEG, PNG"):
+            read(body)
+
+
+@pytest.mark.parametrize(("size", "told"), [((8000, 7000), "8000 x 7000 pixels"), ((20_000, 20_000), "picture")])
+def test_too_many_pixels_are_refused_before_they_are_read(size, told):
+    file = io.BytesIO()
+    Image.new("1", size).save(file, "PNG")
+    assert len(file.getvalue()) < 200_000
+    with pytest.raises(Unusable, match=told):
+        decode_picture(file.getvalue(), 32)
+
+
+def test_a_large_photograph_decodes_to_what_its_whole_gives():
+    large = CAT.resize((1600, 1200), Image.Resampling.BICUBIC)
+    quick = decode_picture(encode(large, "JPEG", quality=95), 48).astype(int)
+    whole = decode_picture(encode(large), 48).astype(int)
+    assert np.abs(quick - whole).mean() < 3
+
+
+def test_pixels_and_files_of_one_picture_are_resized_alike():
+    assert (resize_array(np.asarray(CAT), 24) == decode_picture(encode(CAT), 24)).all()
