@@ -1,6 +1,9 @@
 """Small real things for every test: settings, secret files, a folder store, servers on free ports."""
 
 import contextlib
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -101,6 +104,18 @@ def serve() -> Iterator[Callable[[Flask], Served]]:
         yield start
 
 
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders `flowers` and `pets`, each a tiny real bundle; made once, in a process of its own."""
+    folder = tmp_path_factory.mktemp("bundles")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    made = subprocess.run(
+        [sys.executable, HERE / "bundles.py", folder], env=environment, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
 def wait_until(holds: Callable[[], Any], seconds: float = 10) -> None:
     until = time.monotonic() + seconds
     while not holds():
@@ -123,3 +138,24 @@ def together(*calls: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.join()
     return found
+
+
+@pytest.fixture
+def mlflow(tmp_path: Path, bundles: Path) -> Any:
+    """A registry with version 1 of flowers and of pets as champions."""
+    from fake_mlflow import FakeMlflow
+
+    fake = FakeMlflow(tmp_path / "mlflow")
+    for name in ("flowers", "pets"):
+        fake.register(name, "1", bundles / name)
+    return fake
+
+
+@pytest.fixture
+def serving(make_settings: Callable[..., Settings], mlflow: Any, serve: Callable[[Flask], Served]) -> Any:
+    """A replica of classify that serves flowers and pets."""
+    from serving import start
+
+    served = serve(mlflow.app)
+    settings = make_settings("flowers", "pets", MLFLOW_TRACKING_URI=served.url, SABUESO_STORE="")
+    return start(settings, mlflow, served)

@@ -120,20 +120,17 @@ class Champions:
         slot.why_none = ""
 
     def _fetch(self, name: str, version: str) -> Bundle:
-        """Download beside, check, then put in the place of the old one."""
+        """What an earlier process left, if it is whole; else download beside, check, take the place of the old one."""
         home = self._home(name)
         part, whole = home / f"{version}.part", home / version
-        if not whole.is_dir():
+        try:
+            bundle = self._checked(whole)
+        except BundleRefused:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
             self.registry.download_bundle(name, version, part)
             part.rename(whole)
-        try:
-            bundle = Bundle(whole, self.settings.secret("bundle-key"))
-            bundle.check_golden()
-        except BundleRefused:
-            shutil.rmtree(whole, ignore_errors=True)
-            raise
+            bundle = self._checked(whole)
         (home / f"{KEPT}.part").write_text(version)
         (home / f"{KEPT}.part").rename(home / KEPT)
         for old in home.iterdir():
@@ -141,13 +138,22 @@ class Champions:
                 shutil.rmtree(old, ignore_errors=True)
         return bundle
 
+    def _checked(self, folder: Path) -> Bundle:
+        """The bundle in the folder. Raises BundleRefused, and takes the folder away, if it can't serve."""
+        try:
+            bundle = Bundle(folder, self.settings.secret("bundle-key"))
+            bundle.check_golden()
+        except BundleRefused:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return bundle
+
     def _load_kept(self, name: str) -> None:
         """The bundle that an earlier process left, so that a restart needs no MLflow."""
         home = self._home(name)
         try:
             version = (home / KEPT).read_text().strip()
-            bundle = Bundle(home / version, self.settings.secret("bundle-key"))
-            bundle.check_golden()
+            bundle = self._checked(home / version)
         except (OSError, BundleRefused, WrongSettings):
             return
         self.slots[name].champion = Champion(version, bundle)

@@ -42,7 +42,7 @@ class Network:
 
 def status_of(confidence: float, novelty: float, thresholds: Mapping[str, float]) -> str:
     """sure, uncertain (below the tuned threshold) or unknown (further from every label than the tune part is)."""
-    if novelty > thresholds["novelty"]:
+    if not novelty <= thresholds["novelty"]:  # so that NaN is unknown too
         return "unknown"
     return "sure" if confidence >= thresholds["sure"] else "uncertain"
 

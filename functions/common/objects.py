@@ -68,8 +68,10 @@ class FolderObjects:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.where = f"file://{root}"
-        with self._faults():
+        try:
             root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(self.where, error.strerror or str(error)) from error
 
     def get(self, key: str) -> Object | None:
         with self._faults():
@@ -125,6 +127,9 @@ class FolderObjects:
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
+        if not self.root.is_dir():
+            # An empty store in its place would look as if nothing had ever been collected.
+            raise StoreUnavailable(self.where, "the folder is gone")
         try:
             yield
         except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -29,20 +30,24 @@ class S3Objects:
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self.where = f"s3://{bucket}/{prefix}"
-        self._client: Any = boto3.client(
-            "s3",
-            endpoint_url=settings.s3_endpoint,
-            region_name=settings.s3_region,
-            aws_access_key_id=settings.secret("s3-access-key"),
-            aws_secret_access_key=settings.secret("s3-secret-key"),
-            config=Config(
-                retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30, max_pool_connections=16
-            ),
-        )
+        self._settings = settings
+        self._keys: tuple[str, str] | None = None
+        self._client: Any = None
+        self._lock = threading.Lock()
+        self._connected()
+
+    def _connected(self) -> Any:
+        """The client, with the keys that the secret files hold now: an update counts at once. Raises WrongSettings."""
+        keys = (self._settings.secret("s3-access-key"), self._settings.secret("s3-secret-key"))
+        with self._lock:
+            if keys != self._keys:
+                self.close()
+                self._client, self._keys = _make_client(self._settings, *keys), keys
+            return self._client
 
     def get(self, key: str) -> Object | None:
         def read() -> Object | None:
-            answer = self._client.get_object(Bucket=self.bucket, Key=self.prefix + check_key(key))
+            answer = self._connected().get_object(Bucket=self.bucket, Key=self.prefix + check_key(key))
             now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"].get("date", _http_now()))
             return Object(
                 answer["Body"].read(), answer["ETag"], max(0.0, (now - answer["LastModified"]).total_seconds())
@@ -57,7 +62,7 @@ class S3Objects:
             condition = {"IfMatch": if_match}
 
         def write() -> str:
-            answer = self._client.put_object(
+            answer = self._connected().put_object(
                 Bucket=self.bucket, Key=self.prefix + check_key(key), Body=body, **condition
             )
             return str(answer["ETag"])
@@ -77,14 +82,15 @@ class S3Objects:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, key: str) -> None:
-        self._try(lambda: self._client.delete_object(Bucket=self.bucket, Key=self.prefix + check_key(key)))
+        self._try(lambda: self._connected().delete_object(Bucket=self.bucket, Key=self.prefix + check_key(key)))
 
     def close(self) -> None:
-        """Give the connections back; the store is not used after it."""
-        self._client.close()
+        """Give the connections back."""
+        if self._client is not None:
+            self._client.close()
 
     def _page(self, prefix: str, token: dict[str, str]) -> Any:
-        return self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix + prefix, **token)
+        return self._connected().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix + prefix, **token)
 
     def _write_once(self, key: str, body: bytes, write: Any) -> str:
         """A conditional write: after 412 or a lost answer, what is stored tells whether it was ours."""
@@ -115,6 +121,17 @@ class S3Objects:
                     raise StoreUnavailable(self.where, _why(error)) from error
                 _wait(attempt)
         raise AssertionError("unreachable")
+
+
+def _make_client(settings: Settings, access_key: str, secret_key: str) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.s3_endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30, max_pool_connections=16),
+    )
 
 
 def _http_now() -> str:

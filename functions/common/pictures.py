@@ -39,7 +39,7 @@ def _open(body: bytes, draft: int = 0) -> Image.Image:
             if draft:
                 picture.draft("RGB", (draft, draft))
             # Not ImageOps.exif_transpose: it writes the camera's notes anew, and broken ones stop it.
-            turn = TURNS.get(picture.getexif().get(ORIENTATION))
+            turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
             return _rgb(picture if turn is None else picture.transpose(turn))
     except Unusable:
         raise

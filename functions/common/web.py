@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from werkzeug.exceptions import HTTPException
 
@@ -19,7 +19,7 @@ from common.errors import Malformed, MethodNotAllowed, NotFound, SabuesoError, T
 from common.settings import Settings
 
 LOG = logging.getLogger("sabueso")
-_HTTP = {404: NotFound, 405: MethodNotAllowed, 413: TooLarge}
+_HTTP = {404: NotFound, 405: MethodNotAllowed}
 TYPES = "urn:sabueso:problem:"
 
 
@@ -55,7 +55,10 @@ def make_app(
 
     @app.errorhandler(Exception)
     def boundary(error: Exception) -> Response:
-        return problem(_known(error))
+        response = problem(_known(error))
+        if isinstance(error, HTTPException):
+            response.headers.extend((name, value) for name, value in error.get_headers() if name == "Allow")
+        return response
 
     @app.get("/healthz")
     def healthz() -> Response:
@@ -84,6 +87,9 @@ def _known(error: Exception) -> SabuesoError:
     if isinstance(error, SabuesoError):
         return error
     if isinstance(error, HTTPException):
+        if error.code == 413:
+            most = (current_app.config["MAX_CONTENT_LENGTH"] or 0) / 1e6
+            return TooLarge(f"The body may have {most:g} MB at most (SABUESO_MAX_BODY_MB).")
         kind = _HTTP.get(error.code or 500, Malformed if (error.code or 500) < 500 else SabuesoError)
         return kind(error.description or "")
     LOG.exception("unforeseen %s", type(error).__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -13,18 +14,20 @@ from common.datasets import Dataset
 from common.errors import SourceChanged, SourceExhausted, SourceUnavailable
 from common.executions import make_id, timestamp
 from common.pipelines import Pipeline
-from fetch_batch.tally import Tally
+from fetch_batch.tally import STOPPED, Tally
 from fetch_batch.validate import check_rows
 
 MAX_ANSWER = 64_000_000
 MAX_FAILURES = 3
 MADE_UP = "X-Sabueso-Data"
+# A 400 that says so ends the collection; any other (a group that does not exist) does not.
+ENDED = "ya se recolecto"
 
 
-def request_batch(url: str, params: dict[str, str], timeout_s: float) -> tuple[bytes, bool]:
-    """One request: the body as received, and whether it calls itself made up.
+def request_batch(url: str, params: dict[str, str], timeout_s: float) -> tuple[bytes, bool, str | None]:
+    """One request: the body as received, whether it calls itself made up, and the words of a source that has ended.
 
-    Raises SourceExhausted on 400 ("all has been collected"), SourceUnavailable on all else.
+    Raises SourceUnavailable.
     """
     until = time.monotonic() + timeout_s
     try:
@@ -42,22 +45,31 @@ def request_batch(url: str, params: dict[str, str], timeout_s: float) -> tuple[b
         raise SourceUnavailable(f"no answer within {timeout_s:g} s") from None
     except requests.exceptions.ChunkedEncodingError:
         raise SourceUnavailable("the answer was cut short") from None
-    except requests.ConnectionError:
+    except requests.ConnectionError as error:
+        if "Read timed out" in str(error):  # in the middle of the body requests does not call it a Timeout
+            raise SourceUnavailable(f"the answer was not whole after {timeout_s:g} s") from None
         raise SourceUnavailable(f"no connection to {url}") from None
     except requests.RequestException as error:
         raise SourceUnavailable(f"the request failed: {type(error).__name__}") from None
-    if answer.status_code == 400:
-        raise SourceExhausted(f"the source says: {_detail(body)}")
+    made_up = answer.headers.get(MADE_UP) == "made-up"
+    told = _detail(body) if 400 <= answer.status_code < 500 else ""
+    if answer.status_code == 400 and ENDED in _plain(told):
+        return body, made_up, told
     if answer.status_code != 200:
-        raise SourceUnavailable(f"it answered {answer.status_code}")
-    return body, answer.headers.get(MADE_UP) == "made-up"
+        raise SourceUnavailable(f"it answered {answer.status_code}{told and f': {told}'}")
+    return body, made_up, None
 
 
 def _detail(body: bytes) -> str:
     try:
         return str(json.loads(body)["detail"])[:200]
     except (ValueError, KeyError, TypeError):
-        return "HTTP 400"
+        return ""
+
+
+def _plain(text: str) -> str:
+    """Lower case, without accents."""
+    return "".join(one for one in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(one))
 
 
 def read_batch(body: bytes) -> tuple[int, list[Any]]:
@@ -93,7 +105,7 @@ class BatchApi:
         while requests_sent < 2 * wanted + MAX_FAILURES and failures < MAX_FAILURES:
             left = until - time.monotonic()
             if left < 1:
-                tally.message = "stopped at the time limit of one call; the next goes on"
+                tally.stopped, tally.message = True, STOPPED
                 return
             requests_sent += 1
             try:
@@ -114,7 +126,10 @@ class BatchApi:
         etag = self.dataset.write_intent(intent)
         outcome = "interrupted"
         try:
-            body, made_up = request_batch(self.url, self.params, timeout_s)
+            body, made_up, ended = request_batch(self.url, self.params, timeout_s)
+            if ended is not None:
+                on_source(made_up)
+                raise SourceExhausted(f"the source says: {ended}")
             number, rows = read_batch(body)
             on_source(made_up)
             stored = self._store(tally, body, number, rows, intent, made_up)

@@ -13,7 +13,7 @@ from common.executions import timestamp
 from common.pipelines import Pipeline
 from common.settings import Settings
 from fetch_batch.files import File, list_files
-from fetch_batch.tally import Tally
+from fetch_batch.tally import STOPPED, Tally
 from fetch_batch.validate import check_picture
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
@@ -48,7 +48,10 @@ def collect_images(
     new = [file for file in labelled if file.name not in names]
     here: dict[str, str] = {}
     for file in sorted(new, key=_order):
-        if tally.stored >= pipeline.source.examples_per_fetch or time.monotonic() > until:
+        if tally.stored >= pipeline.source.examples_per_fetch:
+            return
+        if time.monotonic() > until:
+            tally.stopped, tally.message = True, STOPPED
             return
         body, label = file.read(), _label(file)
         digest = hashlib.sha256(body).hexdigest()

@@ -10,7 +10,7 @@ OPENAPI = document(
     {
         "/": {"post": call("Collect now, all pipelines", "fetch_results", problems=(503,))},
         "/{pipeline}": {
-            "post": call("Collect now, one pipeline", "fetch_results", problems=(404, 503)),
+            "post": call("Collect now, one pipeline", "fetch_results", problems=(404, 409, 503)),
             "get": call("What is collected, what is missing, and the history", "fetch_status", problems=(404, 503)),
         },
     },

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 
 from fetch_batch.validate import Report
 
+STOPPED = "stopped at the time limit of one call; the next goes on"
+
 
 @dataclass
 class Tally:
-    """Samples stored and met again, rows quarantined, requests failed; `batch` is the newest one."""
+    """Samples stored and met again, rows quarantined, requests failed; `batch` is the newest one.
+
+    `stopped`: the time of the call was over before the source was.
+    """
 
     stored: int = 0
     duplicate: int = 0
@@ -17,6 +22,7 @@ class Tally:
     failed: int = 0
     batch: int | None = None
     exhausted: bool = False
+    stopped: bool = False
     message: str = ""
 
     def add(self, batch: int, stored: bool, report: Report) -> None:
@@ -33,7 +39,9 @@ class Tally:
             return "collected"
         if self.exhausted:
             return "complete"
-        return "source-unavailable" if self.failed else "complete"
+        if self.failed:
+            return "source-unavailable"
+        return "collected" if self.stopped else "complete"
 
     def counts(self) -> dict[str, int | None]:
         return {

@@ -34,6 +34,8 @@ def reason_to_train(
         return None
     if last["state"] in ("failed", "out-of-memory"):
         return "the last training failed over an hour ago" if _age_s(last, now) > RETRY_FAILED_S else None
+    if last["state"] == "cancelled" and not last["examples"] and _age_s(last, now) <= RETRY_FAILED_S:
+        return None  # it was cancelled before it had counted its examples
     new = examples - last["examples"]
     if new >= pipeline.new_examples or (complete and new > 0):
         return f"{new} new examples"

@@ -67,7 +67,7 @@ def serving_network(model: keras.Model, novelty: Novelty, temperature: float) ->
     mean = keras.ops.mean(keras.ops.softmax(logits, axis=-1), axis=1)
     joined = keras.ops.log(keras.ops.maximum(mean, 1e-12))
     probabilities = keras.layers.Softmax(name="probabilities")(joined / temperature)
-    return keras.Model(model.inputs, {"probabilities": probabilities, "novelty": novelty(embedding)})
+    return keras.Model(model.inputs[0], {"probabilities": probabilities, "novelty": novelty(embedding)})
 
 
 def write_network(serving: keras.Model, folder: Path) -> None:

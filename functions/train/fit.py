@@ -100,32 +100,30 @@ class Fit:
 
     def run(self, budget_s: float) -> dict[str, Any]:
         """Fit; returns the plan. A stored plan is taken up at the epoch after the stored state."""
-        until = time.monotonic() + budget_s
-        best = -1.0
-        start = 0
+        best, start, spent = -1.0, 0, 0.0
+        began = time.monotonic()
         stored = self.checkpoint.load()
         if stored is not None:
             plan, arrays = stored
-            start, best = int(arrays.pop("epoch")) + 1, float(arrays.pop("best"))
-            until = time.monotonic() + max(budget_s - float(arrays.pop("spent")), 0.1 * budget_s)
+            start, best, spent = int(arrays.pop("epoch")) + 1, float(arrays.pop("best")), float(arrays.pop("spent"))
             self._restore(arrays)
         else:
-            plan = {"epochs": self._plan(until), "steps": self.batches.steps, "budget_s": budget_s}
+            plan = {"epochs": self._plan(began + budget_s), "steps": self.batches.steps, "budget_s": budget_s}
             self.checkpoint.save_plan(plan)
             self.best = [np.array(variable) for variable in self.model.variables]
         self.batches.planned(plan["epochs"])
-        began = time.monotonic()
         for epoch in range(start, plan["epochs"]):
-            loss = self._epoch(epoch, plan["epochs"] * self.batches.steps)
+            loss = self._epoch(epoch, plan["epochs"], lambda: (spent + time.monotonic() - began) / budget_s)
             tune_loss, tune_accuracy = self._tune()
             # Accuracy on tune, the later epoch at a tie: log loss is lowest long before the answers are best.
             if tune_accuracy >= best:
                 best, self.best = tune_accuracy, [np.array(variable) for variable in self.model.variables]
             facts = {"train_loss": loss, "tune_log_loss": tune_loss, "tune_accuracy": tune_accuracy}
             self.on_epoch(epoch + 1, plan["epochs"], facts)
+            taken = spent + time.monotonic() - began
             if self.checkpoint.due():
-                self.checkpoint.save(self._state(epoch, best, time.monotonic() - began))
-            if time.monotonic() > until:
+                self.checkpoint.save(self._state(epoch, best, taken))
+            if taken > budget_s:
                 break
         for variable, value in zip(self.model.variables, self.best, strict=True):
             variable.assign(value)
@@ -154,19 +152,23 @@ class Fit:
         while True:
             yield from self.batches.epoch(0)
 
-    def _epoch(self, epoch: int, total: int) -> float:
+    def _epoch(self, epoch: int, epochs: int, time_share: Callable[[], float]) -> float:
         losses = []
         for number, (inputs, targets) in enumerate(self.batches.epoch(epoch)):
-            self.optimizer.learning_rate.assign(self._rate(epoch * self.batches.steps + number, total))
+            share = (epoch * self.batches.steps + number) / (epochs * self.batches.steps)
+            self.optimizer.learning_rate.assign(self._rate(share, time_share()))
             losses.append(self.step(inputs, targets))
         return float(np.mean([float(loss) for loss in losses]))
 
-    def _rate(self, step: int, total: int) -> float:
-        """Linear warm-up over 5 % of the steps, then cosine to zero (Loshchilov & Hutter 2016, arXiv:1608.03983)."""
-        warm = max(1, int(WARM_UP * total))
-        if step < warm:
-            return self.batches.learning_rate * (step + 1) / warm
-        return self.batches.learning_rate * 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(1, total - warm))))
+    def _rate(self, share: float, time_share: float) -> float:
+        """Linear warm-up over 5 % of the steps, then cosine to zero (Loshchilov & Hutter 2016, arXiv:1608.03983).
+
+        Where the machine became slower than planned, the share of the time spent leads: the rate still comes to zero.
+        """
+        if share < WARM_UP:
+            return self.batches.learning_rate * (0.01 + share / WARM_UP) / 1.01
+        decay = (min(1.0, max(share, time_share)) - WARM_UP) / (1 - WARM_UP)
+        return self.batches.learning_rate * 0.5 * (1 + float(np.cos(np.pi * max(0.0, decay))))
 
     def _step(self, inputs: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:

@@ -11,13 +11,15 @@ import tensorflow as tf
 
 WIDTHS = (32, 64, 128, 192)
 DROPOUT = 0.2
+# Keras has 0.99: averages over 100 steps, which is many epochs of few pictures.
+NORM_MOMENTUM = 0.9
 CACHE_GROWTH = 4 / 3
 CROP_AREA = 0.25
 CROP_RATIO = (3 / 4, 4 / 3)
 COLOUR = 0.3
 MIX = 0.3
 # Epochs from which the augmentation is at its full strength: a short fit can't learn from pictures that hard.
-FULL_STRENGTH = 60
+FULL_STRENGTH = 150
 
 
 def cached_size(image_size: int) -> int:
@@ -27,7 +29,7 @@ def cached_size(image_size: int) -> int:
 
 def _conv(hidden: Any, width: int, stride: int = 1) -> Any:
     hidden = keras.layers.Conv2D(width, 3, strides=stride, padding="same", use_bias=False)(hidden)
-    return keras.layers.BatchNormalization()(hidden)
+    return keras.layers.BatchNormalization(momentum=NORM_MOMENTUM)(hidden)
 
 
 def _block(hidden: Any, width: int, stride: int) -> Any:
@@ -36,7 +38,7 @@ def _block(hidden: Any, width: int, stride: int) -> Any:
     if stride > 1 or hidden.shape[-1] != width:
         shortcut = keras.layers.AveragePooling2D(stride)(hidden) if stride > 1 else hidden
         shortcut = keras.layers.Conv2D(width, 1, use_bias=False)(shortcut)
-        shortcut = keras.layers.BatchNormalization()(shortcut)
+        shortcut = keras.layers.BatchNormalization(momentum=NORM_MOMENTUM)(shortcut)
     hidden = keras.layers.ReLU()(_conv(hidden, width, stride))
     return keras.layers.ReLU()(keras.layers.Add()([_conv(hidden, width), shortcut]))
 
@@ -46,12 +48,20 @@ def build_image(image_size: int, classes: int) -> keras.Model:
     inputs = keras.Input((image_size, image_size, 3), name="pixels")
     hidden = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
     hidden = keras.layers.ReLU()(_conv(hidden, WIDTHS[0], 2))
-    for width in WIDTHS:
-        hidden = _block(hidden, width, 1 if width == WIDTHS[0] else 2)
+    for width in WIDTHS[1:]:
+        hidden = _block(hidden, width, 2)
     embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(hidden)
     logits = keras.layers.Dense(classes)(keras.layers.Dropout(DROPOUT)(embedding))
     logits = keras.layers.Reshape((1, classes), name="logits")(logits)
     return keras.Model(inputs, [logits, embedding], name="image")
+
+
+def with_mirror(model: keras.Model) -> keras.Model:
+    """What answers: the picture and its mirror image as two members. It pays about a point of accuracy."""
+    pixels = model.inputs[0]
+    plain, mirrored = model(pixels), model(keras.ops.flip(pixels, axis=2))
+    logits = keras.ops.concatenate([plain[0], mirrored[0]], axis=1)
+    return keras.Model(pixels, [logits, (plain[1] + mirrored[1]) / 2], name="image_with_mirror")
 
 
 class ImageBatches:

@@ -14,7 +14,7 @@ from common.features import encode_rows, encoded_shape, fit_features
 from common.pictures import decode_picture
 from common.pipelines import Pipeline
 from train.fit import Batches
-from train.image import ImageBatches, build_image, cached_size
+from train.image import ImageBatches, build_image, cached_size, with_mirror
 from train.tabular import TabularBatches, build_tabular
 
 DECODERS = 2
@@ -53,6 +53,11 @@ def build(pipeline: Pipeline, preparation: Preparation) -> keras.Model:
         return build_image(pipeline.train.image_size, classes)
     numbers, slots = encoded_shape(preparation.features["columns"])
     return build_tabular(numbers, slots, classes)
+
+
+def answering(pipeline: Pipeline, model: keras.Model) -> keras.Model:
+    """The fitted network as it will answer."""
+    return with_mirror(model) if pipeline.kind == "image" else model
 
 
 def make_batches(pipeline: Pipeline, preparation: Preparation, inputs: Sequence[Any], labels: np.ndarray) -> Batches:

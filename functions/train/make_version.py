@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from train.champion import as_tags, judge, load_champion, move_champion
 from train.export import calibrate, compare_network, fit_novelty, serving_network, write_golden, write_network
 from train.fit import Checkpoint, Fit, best_temperature, predict_both
 from train.gate import Verdict
-from train.kinds import Preparation, build, make_batches, prepare
+from train.kinds import Preparation, answering, build, make_batches, prepare
 from train.metrics import evaluate
 from train.plots import confusion_figure, curves_figure, reliability_figure
 from train.snapshot import FRACTIONS, SALT, Examples
@@ -105,7 +106,7 @@ def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoin
     tracking.params({**{f"plan_{key}": value for key, value in fit.run(left).items()}, "weights": model.count_params()})
     if curves:
         tracking.figure(curves_figure(curves), "learning_curves")
-    return model, preparation
+    return answering(pipeline, model), preparation
 
 
 def _export(
@@ -188,14 +189,23 @@ def _worst(
 
 
 def _columns(job: Job, preparation: Preparation, inputs: list[Any]) -> list[dict[str, Any]]:
-    """The contract's columns: those of the pipeline file, with example values and the categories seen."""
+    """The contract's columns: those of the pipeline file, with typical values and the categories seen."""
     found = []
     for place, column in enumerate(job.pipeline.input_columns()):
-        seen = {**column, "examples": [row[place] for row in inputs[:3]]}
+        values = [row[place] for row in inputs]
+        seen = {**column, "examples": _typical(column["type"], values)}
         if column["type"] == "category":
             seen["known"] = preparation.features["columns"][place]["vocabulary"]
         found.append(seen)
     return found
+
+
+def _typical(kind: str, values: list[Any]) -> list[Any]:
+    """Three values for a form to begin with: quartiles or the commonest. Column by column, so no one's row is shown."""
+    if kind == "number":
+        return [float(value) for value in np.quantile(values, [0.5, 0.25, 0.75], method="nearest")]
+    common = [value for value, _ in Counter(values).most_common(3)]
+    return (common * 3)[:3]
 
 
 def _example_inputs(preparation: Preparation, examples: Examples) -> list[Any]:

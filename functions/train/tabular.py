@@ -11,6 +11,8 @@ import tensorflow as tf
 
 FREQUENCIES, FREQUENCY_SCALE, MAPPED = 16, 0.3, 3
 CATEGORY_WIDTH = 16
+# Keras has 0.99: averages over 100 steps, which is many epochs of few rows.
+NORM_MOMENTUM = 0.9
 MEMBERS, WIDTH, LAYERS, DROPOUT = 8, 256, 3, 0.15
 
 
@@ -94,7 +96,7 @@ def build_tabular(numbers: int, slots: list[int], classes: int) -> keras.Model:
     embedding = hidden
     for layer in range(LAYERS):
         hidden = keras.layers.Dense(WIDTH, use_bias=False, name=f"dense_{layer}")(hidden)
-        hidden = keras.layers.BatchNormalization(name=f"norm_{layer}")(hidden)
+        hidden = keras.layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"norm_{layer}")(hidden)
         embedding = keras.layers.Activation("silu")(hidden)
         hidden = keras.layers.Dropout(DROPOUT)(embedding)
     return keras.Model(inputs, [MemberLogits(classes, name="logits")(hidden), embedding[:, 0]], name="tabular")

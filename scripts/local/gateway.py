@@ -24,6 +24,8 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", 
 def create_gateway(functions: Mapping[str, Function], ports: Mapping[str, int]) -> Flask:
     """The Flask app: /function/NAME/..., /async-function/NAME/..., /system/functions, and static-site/ at /."""
     app = Flask("gateway", static_folder=None)
+    app.url_map.redirect_defaults = False
+    app.url_map.strict_slashes = False
     session = requests.Session()
     session.trust_env = False
     session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=32))
@@ -53,7 +55,6 @@ def create_gateway(functions: Mapping[str, Function], ports: Mapping[str, int]) 
         return kept
 
     @app.route("/function/<name>", defaults={"path": ""}, methods=METHODS)
-    @app.route("/function/<name>/", defaults={"path": ""}, methods=METHODS)
     @app.route("/function/<name>/<path:path>", methods=METHODS)
     def function(name: str, path: str) -> Response:
         if name not in functions:
@@ -61,10 +62,11 @@ def create_gateway(functions: Mapping[str, Function], ports: Mapping[str, int]) 
         headers = headers_of(secrets.token_hex(8))
         return call(name, path, request.method, request.get_data(), headers, request.query_string.decode())
 
-    @app.post("/async-function/<name>", defaults={"path": ""})
-    @app.post("/async-function/<name>/", defaults={"path": ""})
-    @app.post("/async-function/<name>/<path:path>")
+    @app.route("/async-function/<name>", defaults={"path": ""}, methods=METHODS)
+    @app.route("/async-function/<name>/<path:path>", methods=METHODS)
     def later(name: str, path: str) -> Response:
+        if request.method != "POST":
+            return Response("async calls are POST\n", 405, {"Allow": "POST"}, mimetype="text/plain")
         if name not in functions:
             return Response(f"error finding function {name}\n", 404, mimetype="text/plain")
         body = request.get_data()

@@ -7,16 +7,26 @@ import secrets
 import shutil
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 import requests
 
+from common.errors import AlreadyRunning, Conflict
+from common.objects import Objects, open_objects
+from common.objects_s3 import S3Objects
+from common.settings import read_settings
+
 START_S = 30
+WRITERS = 40
+OpenStore = Callable[[], Objects]
 
 
 @dataclass(frozen=True)
@@ -116,3 +126,45 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minio]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+    """Opens the same empty store as often as asked."""
+    opened: list[Objects] = []
+    if request.param == "folder":
+        environment = {"SABUESO_STORE": f"file://{tmp_path}/store"}
+    else:
+        minio: Minio = request.getfixturevalue("minio")
+        bucket = minio.make_bucket(f"test-{secrets.token_hex(6)}")
+        environment = minio.environment(f"{bucket}/some/prefix", tmp_path / "secrets")
+        environment["SABUESO_STORE"] = f"s3://{bucket}/some/prefix"
+
+    def open_one() -> Objects:
+        opened.append(open_objects(read_settings(environment)))
+        return opened[-1]
+
+    yield open_one
+    for store in opened:
+        if isinstance(store, S3Objects):
+            store.close()
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> Objects:
+    return open_store()
+
+
+def run_at_once(calls: list[Callable[[], Any]]) -> list[Any]:
+    """What each call returned or raised; all start together."""
+    gate = threading.Barrier(len(calls))
+
+    def one(call: Callable[[], Any]) -> Any:
+        gate.wait()
+        try:
+            return call()
+        except (Conflict, AlreadyRunning) as error:
+            return error
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(one, calls))

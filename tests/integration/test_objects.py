@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,59 +13,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from common.errors import AlreadyRunning, Conflict, StoreUnavailable
-from common.leases import acquire, held_by, take_over
-from common.objects import FolderObjects, Objects, open_objects
+from common.errors import Conflict, StoreUnavailable
+from common.objects import FolderObjects, Objects
 from common.objects_s3 import S3Objects
 from common.settings import read_settings
-from integration.conftest import Minio
+from integration.conftest import WRITERS, Minio, OpenStore, run_at_once
 
 pytestmark = pytest.mark.integration
-
-WRITERS = 40
-OpenStore = Callable[[], Objects]
-
-
-@pytest.fixture(params=["folder", "s3"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
-    """Opens the same empty store as often as asked."""
-    opened: list[Objects] = []
-    if request.param == "folder":
-        environment = {"SABUESO_STORE": f"file://{tmp_path}/store"}
-    else:
-        minio: Minio = request.getfixturevalue("minio")
-        bucket = minio.make_bucket(f"test-{secrets.token_hex(6)}")
-        environment = minio.environment(f"{bucket}/some/prefix", tmp_path / "secrets")
-        environment["SABUESO_STORE"] = f"s3://{bucket}/some/prefix"
-
-    def open_one() -> Objects:
-        opened.append(open_objects(read_settings(environment)))
-        return opened[-1]
-
-    yield open_one
-    for store in opened:
-        if isinstance(store, S3Objects):
-            store.close()
-
-
-@pytest.fixture
-def store(open_store: OpenStore) -> Objects:
-    return open_store()
-
-
-def run_at_once(calls: list[Callable[[], Any]]) -> list[Any]:
-    """What each call returned or raised; all start together."""
-    gate = threading.Barrier(len(calls))
-
-    def one(call: Callable[[], Any]) -> Any:
-        gate.wait()
-        try:
-            return call()
-        except (Conflict, AlreadyRunning) as error:
-            return error
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(one, calls))
 
 
 def test_what_is_put_is_got_whole(store: Objects) -> None:
@@ -182,84 +134,6 @@ def test_of_many_writers_over_one_state_one_wins(open_store: OpenStore) -> None:
     assert stores[0].get("key").body == f"{winners[0]}".encode()  # type: ignore[union-attr]
 
 
-def test_a_lease_is_held_by_one_until_released(store: Objects) -> None:
-    key = "jobs/p/train.json"
-    assert held_by(store, key) is None
-    lease = acquire(store, key, "first", 60)
-    assert held_by(store, key) == lease.nonce
-    with pytest.raises(AlreadyRunning, match="first is running"):
-        acquire(store, key, "second", 60)
-    lease.release()
-    assert held_by(store, key) is None
-    assert acquire(store, key, "second", 60).nonce != lease.nonce
-
-
-def test_of_many_that_want_a_lease_one_gets_it(open_store: OpenStore) -> None:
-    stores = [open_store() for _ in range(4)]
-    for _ in range(2):  # never taken, then released
-        calls = [
-            lambda store=store: acquire(store, "jobs/p/fetch.json", "someone", 60)
-            for _, store in zip(range(WRITERS), itertools.cycle(stores), strict=False)
-        ]
-        held = [result for result in run_at_once(calls) if not isinstance(result, AlreadyRunning)]
-        assert len(held) == 1
-        held[0].release()
-
-
-def test_a_lease_that_is_not_renewed_expires_and_its_holder_learns_it(store: Objects) -> None:
-    key = "jobs/p/train.json"
-    dead = acquire(store, key, "dead", 1)
-    time.sleep(2.5)
-    assert held_by(store, key) is None
-    heir = acquire(store, key, "heir", 60)
-    assert not dead.renew()
-    assert dead.lost
-    dead.release()
-    assert held_by(store, key) == heir.nonce
-
-
-def test_a_lease_that_is_renewed_outlives_its_seconds(store: Objects) -> None:
-    key = "jobs/p/train.json"
-    with acquire(store, key, "alive", 2) as lease:
-        time.sleep(4.5)
-        assert held_by(store, key) == lease.nonce
-        assert not lease.lost
-    assert held_by(store, key) is None
-
-
-def test_renewals_at_once_do_not_take_the_lease_from_its_own_holder(store: Objects) -> None:
-    lease = acquire(store, "jobs/p/train.json", "alive", 60)
-    assert all(run_at_once([lease.renew] * 8))
-    assert not lease.lost
-    lease.release()
-    assert not lease.lost
-
-
-def test_a_child_goes_on_with_the_lease_of_its_parent(store: Objects) -> None:
-    key = "jobs/p/train.json"
-    parent = acquire(store, key, "parent", 60)
-    child = take_over(store, key, parent.nonce, 60)
-    assert child.renew()
-    child.release()
-    with pytest.raises(AlreadyRunning):
-        take_over(store, key, parent.nonce, 60)
-
-
-def test_a_lease_survives_a_renewal_whose_answer_was_lost(store: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    lease = acquire(store, "jobs/p/train.json", "alive", 60)
-    put = store.put
-
-    def lose_answer(*arguments: Any, **options: Any) -> str:
-        put(*arguments, **options)
-        raise StoreUnavailable(store.where, "the answer was lost")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "put", lose_answer)
-        assert lease.renew()
-    assert lease.renew()
-    assert not lease.lost
-
-
 def test_a_write_whose_answer_was_lost_is_known_as_ours(minio: Minio, tmp_path: Path) -> None:
     bucket = minio.make_bucket(f"test-{secrets.token_hex(6)}")
     store = S3Objects(bucket, "", read_settings(minio.environment(bucket, tmp_path)))
@@ -287,12 +161,24 @@ def test_a_store_that_refuses_says_which_and_why(minio: Minio, tmp_path: Path) -
     store = S3Objects("no-such-bucket", "", read_settings(environment))
     with pytest.raises(StoreUnavailable, match=r"s3://no-such-bucket.*NoSuchBucket"):
         store.put("key", b"1")
+    store.close()
     (tmp_path / "s3-secret-key").write_text("not the key")
     wrong = S3Objects("no-such-bucket", "", read_settings(environment))
     with pytest.raises(StoreUnavailable, match="SignatureDoesNotMatch"):
         wrong.get("key")
-    store.close()
     wrong.close()
+
+
+def test_a_new_key_counts_at_once(minio: Minio, tmp_path: Path) -> None:
+    bucket = minio.make_bucket(f"test-{secrets.token_hex(6)}")
+    store = S3Objects(bucket, "", read_settings(minio.environment(bucket, tmp_path)))
+    store.put("key", b"1")
+    (tmp_path / "s3-secret-key").write_text("a key that was taken back")
+    with pytest.raises(StoreUnavailable, match="SignatureDoesNotMatch"):
+        store.get("key")
+    (tmp_path / "s3-secret-key").write_text(minio.secret_key)
+    assert store.get("key").body == b"1"  # type: ignore[union-attr]
+    store.close()
 
 
 def test_a_folder_that_cannot_be_written_is_told_as_such(tmp_path: Path) -> None:

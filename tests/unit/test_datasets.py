@@ -1,14 +1,13 @@
 """A sample is stored at most once, whole or not at all; the keys say everything."""
 
 import json
-import os
 
 import pytest
-from conftest import together
 
 from common.datasets import Dataset, csv_rows, rows_of
 from common.errors import Conflict, StoreUnavailable, Unusable
 from common.objects import FolderObjects
+from conftest import together
 
 META = {"time": "2026-01-01T00:00:00.000Z", "format": "json", "intent": "intent-1"}
 
@@ -44,6 +43,12 @@ def test_a_meta_without_a_body_is_no_sample_and_is_taken_over(dataset, store):
     again = Dataset(store, "flowers")
     assert again.add_sample(1, b"body", {**META, "intent": "intent-2"})
     assert [sample.meta["intent"] for sample in again.samples()] == ["intent-2"]
+
+
+def test_a_body_without_its_meta_is_no_sample(dataset, store):
+    dataset.add_sample(1, b"body", META)
+    store.delete(f"{dataset.samples()[0].key}.meta.json")
+    assert Dataset(store, "flowers").samples() == []
 
 
 def test_samples_come_by_batch_then_by_time_and_new_ones_show_at_once(dataset):
@@ -167,6 +172,6 @@ def test_no_key_leads_out_of_the_store(store, key):
 def test_a_store_whose_folder_went_away_is_unavailable_not_empty(tmp_path, call):
     store = FolderObjects(tmp_path / "here" / "store")
     store.put("one", b"x")
-    os.rename(tmp_path / "here", tmp_path / "gone")
+    (tmp_path / "here").rename(tmp_path / "gone")
     with pytest.raises(StoreUnavailable, match="folder is gone"):
         call(store)

@@ -65,7 +65,10 @@ def test_a_sure_but_tiny_gain_is_not_enough():
 
 def test_below_the_floor_nothing_is_promoted():
     gate = replace(GATE, floor=0.95)
-    assert (decide(0.9, 0.5, gate=gate).decision, decide(0.9, 0.5, gate=gate).reason[:15]) == ("kept", "below the floor")
+    assert (decide(0.9, 0.5, gate=gate).decision, decide(0.9, 0.5, gate=gate).reason[:15]) == (
+        "kept",
+        "below the floor",
+    )
     assert first_verdict(gate, 0.9).decision == "kept"
     assert first_verdict(gate, 0.95).decision == "promoted"
 

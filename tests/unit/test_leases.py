@@ -5,10 +5,10 @@ import os
 import time
 
 import pytest
-from conftest import together, wait_until
 
 from common.errors import AlreadyRunning
 from common.leases import acquire, held_by, take_over
+from conftest import together, wait_until
 
 KEY = "jobs/flowers/fetch.json"
 

@@ -4,11 +4,11 @@ import io
 
 import numpy as np
 import pytest
-from flowers import draw, encode
 from PIL import Image
 
 from common.errors import Unusable
 from common.pictures import canonical_picture, decode_picture, resize_array
+from flowers import draw, encode
 
 CAT = draw("cat", 1)
 ORIENTATION = 0x0112

@@ -92,7 +92,8 @@ def test_what_pipeline_files_may_name_does_not_change_with_the_environment_it_ca
 
 
 @pytest.mark.parametrize(
-    ("raw", "pets", "covertype"), [("", 100, 100), ("30", 30, 30), ("pets=300,covertype=60", 300, 60), ("pets=5", 5, 100)]
+    ("raw", "pets", "covertype"),
+    [("", 100, 100), ("30", 30, 30), ("pets=300,covertype=60", 300, 60), ("pets=5", 5, 100)],
 )
 def test_a_training_budget_is_for_every_pipeline_or_for_one(raw, pets, covertype):
     settings = read_settings({"SABUESO_BUDGET_S": raw})

@@ -5,12 +5,12 @@ import json
 
 import numpy as np
 import pytest
-from flowers import COLUMNS, draw, encode, flower_rows
 
 from common.datasets import Dataset
 from common.errors import TrainingFailed
 from common.features import canonical_row
 from common.pipelines import read_pipelines
+from flowers import COLUMNS, draw, encode, flower_rows
 from train.snapshot import FRACTIONS, PARTS, part_of, read_examples, snapshot_samples, store_snapshot
 
 

@@ -1,0 +1,76 @@
+"""The documents tell settings, secrets and calls as the code has them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from classify import openapi as classify
+from common import errors
+from common.settings import VARIABLES
+from fetch_batch import openapi as fetch_batch
+from train import openapi as train
+
+ROOT = Path(__file__).resolve().parents[2]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def test_the_table_lists_every_setting_with_its_default_and_meaning() -> None:
+    told = subprocess.run(
+        [sys.executable, "scripts/settings-table", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    assert re.findall(r"^\| `([A-Z_0-9]+)` \|", OPERATIONS, re.MULTILINE) == [one.name for one in VARIABLES]
+
+
+def test_every_secret_that_the_code_reads_is_listed() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "functions").rglob("*.py"))
+    read = set(re.findall(r"""\bsecret\(\s*["']([a-z0-9-]+)["']""", code))
+    assert read == set(re.findall(r"^\| `([a-z0-9-]+)` \|", OPERATIONS, re.MULTILINE))
+
+
+EXAMPLE = re.compile(r"<!-- schema: (\w+) -->\n```json\n(.*?)```", re.DOTALL)
+API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("schema", "example"), EXAMPLE.findall(API), ids=lambda text: text[:20].split("\n")[0])
+def test_the_examples_of_the_api_have_the_shapes_of_the_answers(schema: str, example: str) -> None:
+    shape = json.loads((ROOT / "tests" / "contract" / "schemas" / f"{schema}.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(shape).validate(json.loads(example))
+
+
+@pytest.mark.parametrize(
+    "described", [fetch_batch.OPENAPI, train.OPENAPI, classify.OPENAPI], ids=lambda one: one["info"]["title"]
+)
+def test_the_api_tells_every_call(described: dict[str, Any]) -> None:
+    headings = "\n".join(line for line in API.splitlines() if line.startswith("### "))
+    for path, calls in described["paths"].items():
+        for method in calls.keys() & {"get", "post", "put", "delete"}:
+            assert f"`{method.upper()} {described['servers'][0]['url']}{path}`" in headings
+
+
+def test_the_api_tells_every_kind_of_problem() -> None:
+    kinds = {
+        one.kind for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.SabuesoError)
+    }
+    told = {
+        kind
+        for row in re.findall(r"^\| [45]\d\d \|(.*)\|", API, re.MULTILINE)
+        for kind in re.findall(r"`([a-z-]+)`", row)
+    }
+    # The rest ends as a status of an execution, not as an answer.
+    inner = {
+        "bundle-refused",
+        "source-unavailable",
+        "source-exhausted",
+        "training-failed",
+        "conflict",
+    }
+    assert told == kinds - inner

@@ -1,0 +1,194 @@
+"""stack.yml, the compose file and .env.example against what faas-cli, the watchdog and the code know.
+
+faas-cli lets unknown keys pass silently and MinIO falls back to a known password: what is misspelt must fail here.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from common.settings import VARIABLES
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK: dict[str, Any] = yaml.safe_load((ROOT / "stack.yml").read_text(encoding="utf-8"))
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text(encoding="utf-8"))
+FUNCTIONS: dict[str, dict[str, Any]] = STACK["functions"]
+PLACE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)")
+
+# Fields of a stack file: stack/schema.go of faas-cli 0.18 (github.com/openfaas/go-sdk).
+STACK_FIELDS = {"version", "provider", "functions", "configuration"}
+PROVIDER_FIELDS = {"name", "gateway"}
+FUNCTION_FIELDS = {
+    *("lang", "handler", "image", "fprocess", "environment", "secrets", "skip_build", "constraints"),
+    *("environment_file", "labels", "limits", "requests", "readonly_root_filesystem", "build_options"),
+    *("annotations", "namespace", "build_args", "platforms", "build_secrets"),
+}
+# Variables of of-watchdog 0.11 (config/config.go); its durations need a unit.
+WATCHDOG_DURATIONS = {"exec_timeout", "read_timeout", "write_timeout", "healthcheck_interval"}
+WATCHDOG = WATCHDOG_DURATIONS | {
+    *("mode", "fprocess", "upstream_url", "http_upstream_url", "http_buffer_req_body", "port", "ready_path"),
+    *("prefix_logs", "log_buffer_size", "log_callid", "suppress_lock"),
+}
+# Who may hold which secret; classify never holds a key of the store or the token.
+SECRETS = {
+    "fetch-batch": {"train-token", "s3-access-key", "s3-secret-key"},
+    "train": {"train-token", "bundle-key", "mlflow-password", "s3-access-key", "s3-secret-key"},
+    "classify": {"bundle-key", "mlflow-password"},
+}
+FOLDERS = {"fetch-batch": "fetch_batch", "train": "train", "classify": "classify"}
+
+
+def _pipeline_variables() -> set[str]:
+    files = (ROOT / "functions" / "pipelines").glob("*.toml")
+    return {name for file in files for name in PLACE.findall(file.read_text(encoding="utf-8"))}
+
+
+def _example_variables() -> list[str]:
+    text = (ROOT / "infra" / ".env.example").read_text(encoding="utf-8")
+    return re.findall(r"^([A-Z][A-Z0-9_]*)=", text, re.MULTILINE)
+
+
+def test_the_three_functions_are_there_each_with_its_folder_and_requirements() -> None:
+    assert set(FUNCTIONS) == set(FOLDERS)
+    for folder in FOLDERS.values():
+        assert (ROOT / "functions" / folder / "app.py").is_file()
+        assert (ROOT / "functions" / "requirements" / f"{folder}.txt").is_file()
+
+
+def test_every_key_is_one_that_faas_cli_reads() -> None:
+    assert set(STACK) <= STACK_FIELDS
+    assert set(STACK["provider"]) <= PROVIDER_FIELDS
+    for name, function in FUNCTIONS.items():
+        assert set(function) <= FUNCTION_FIELDS, name
+        for part in ("limits", "requests"):
+            assert set(function[part]) == {"cpu", "memory"}, name
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_function_is_built_by_the_one_dockerfile_from_the_one_context(name: str) -> None:
+    function = FUNCTIONS[name]
+    assert (function["lang"], function["handler"]) == ("dockerfile", "./functions")
+    assert function["build_args"]["FUNCTION"] == function["environment"]["FUNCTION"] == name
+    assert f"/{name}:" in function["image"]
+    recipe = (ROOT / "functions" / "Dockerfile").read_text(encoding="utf-8")
+    assert set(function["build_args"]) <= set(re.findall(r"^ARG ([A-Z_]+)", recipe, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_maps_of_text_hold_text(name: str) -> None:
+    # YAML would make a number or a boolean of an unquoted 1 or true, which faas-cli refuses.
+    for part in ("environment", "annotations", "labels", "build_args"):
+        wrong = {key: value for key, value in FUNCTIONS[name][part].items() if not isinstance(value, str)}
+        assert not wrong, part
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_every_variable_is_known_to_somebody(name: str) -> None:
+    known = {one.name for one in VARIABLES} | WATCHDOG | {"FUNCTION"}
+    if name == "fetch-batch":  # pipeline files are resolved by it alone
+        known |= _pipeline_variables()
+    assert set(FUNCTIONS[name]["environment"]) <= known
+
+
+def test_fetch_batch_is_given_every_variable_that_a_pipeline_file_names() -> None:
+    assert _pipeline_variables() <= set(FUNCTIONS["fetch-batch"]["environment"])
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_watchdog_can_read_its_durations(name: str) -> None:
+    environment = FUNCTIONS[name]["environment"]
+    for key in WATCHDOG_DURATIONS:
+        assert re.fullmatch(r"\d+(ms|s|m)", environment[key]), key
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_function_holds_its_secrets_and_no_more(name: str) -> None:
+    assert set(FUNCTIONS[name]["secrets"]) == SECRETS[name]
+
+
+def test_no_secret_of_the_code_is_forgotten() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "functions").rglob("*.py"))
+    assert set(re.findall(r"""\bsecret\(\s*["']([a-z0-9-]+)["']""", code)) == set().union(*SECRETS.values())
+
+
+def test_train_is_not_limited_by_the_watchdog() -> None:
+    # max_inflight would answer 429 to GET and to readiness too; the lease is the limit.
+    for function in FUNCTIONS.values():
+        assert "max_inflight" not in function["environment"]
+
+
+def test_the_root_is_read_only_and_scratch_is_in_tmp() -> None:
+    for name, function in FUNCTIONS.items():
+        assert function["readonly_root_filesystem"] is True, name
+        assert function["environment"]["SABUESO_SCRATCH"].startswith("/tmp/"), name
+
+
+def test_fetch_batch_alone_is_called_by_the_clock() -> None:
+    assert FUNCTIONS["fetch-batch"]["annotations"]["topic"] == "cron-function"
+    assert len(FUNCTIONS["fetch-batch"]["annotations"]["schedule"].split()) == 5
+    assert all("topic" not in FUNCTIONS[name]["annotations"] for name in ("train", "classify"))
+
+
+def test_env_example_names_the_variables_of_compose_and_stack_each_once_and_no_other() -> None:
+    found = _example_variables()
+    assert len(found) == len(set(found))
+    named = set()
+    for file in ("stack.yml", "infra/compose.yaml"):
+        lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+        named |= set(PLACE.findall("\n".join(line for line in lines if not line.lstrip().startswith("#"))))
+    named |= {secret["environment"] for secret in COMPOSE["secrets"].values()}
+    assert set(found) == named
+
+
+def test_env_example_holds_no_usable_password_and_compose_insists_on_each() -> None:
+    text = (ROOT / "infra" / ".env.example").read_text(encoding="utf-8")
+    secret = {one["environment"] for one in COMPOSE["secrets"].values()}
+    assert set(re.findall(r"^([A-Z_0-9]+)=CHANGE-ME$", text, re.MULTILINE)) == secret
+    needs = "\n".join(COMPOSE["x-needs"])
+    assert all(f"${{{name}:?" in needs for name in secret)
+
+
+def test_compose_publishes_on_loopback_alone_and_watches_the_health_of_each_server() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        assert "healthcheck" in service, name
+        for secret in service.get("secrets", []):
+            assert secret in COMPOSE["secrets"], name
+        for volume in service.get("volumes", []):
+            assert volume.split(":")[0] in COMPOSE["volumes"], name
+
+
+def test_images_install_what_the_lock_says() -> None:
+    locked = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
+    versions = {(package["name"], package.get("version")) for package in locked}
+    files = [*(ROOT / "functions" / "requirements").glob("*.txt"), ROOT / "infra" / "mlflow" / "requirements.txt"]
+    assert len(files) == 4
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        listed = re.findall(r"^([a-z0-9-]+)==([^\s;]+)", text, re.MULTILINE)
+        assert listed and set(listed) <= versions, file.name
+        assert text.count("--hash=sha256:") >= len(listed), file.name
+
+
+def test_classify_installs_no_training_registry_or_store_library() -> None:
+    text = (ROOT / "functions" / "requirements" / "classify.txt").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE))
+    heavy = ("boto", "tensorflow", "keras", "mlflow", "pandas", "matplotlib", "psutil", "s3transfer")
+    assert not [name for name in listed if name.startswith(heavy)]
+    assert len(listed) < 30
+
+
+def test_requires_python_holds_the_python_of_the_images() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    low, high = (tuple(map(int, bound.strip("<>=").split("."))) for bound in wanted.split(","))
+    for file in ("functions/Dockerfile", "infra/mlflow/Dockerfile"):
+        image = re.search(r"^ARG PYTHON=(\d+)\.(\d+)", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+        assert image and low <= tuple(map(int, image.groups())) < high, file
+    assert low <= sys.version_info[:2] < high

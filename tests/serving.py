@@ -1,0 +1,94 @@
+"""A classify app in front of a registry over real HTTP, with the looks for a new champion in the test's hand."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+from flask import Flask
+from flask.testing import FlaskClient
+
+from classify.app import create_app
+from classify.champions import Champions
+from common.bundle import CONTRACT, GOLDEN, sign_bundle
+from common.pipelines import read_pipelines
+from common.registry import Registry
+from common.settings import Settings
+from conftest import KEY, Served, wait_until
+from fake_mlflow import FakeMlflow
+
+SCHEMAS = Path(__file__).parent / "contract" / "schemas"
+ROW = {"petal": 11.5, "turn": 90, "colour": "red", "place": "sun"}
+
+
+@dataclass
+class Serving:
+    """One replica of classify."""
+
+    settings: Settings
+    app: Flask
+    champions: Champions
+    mlflow: FakeMlflow | None = None
+    served: Served | None = None
+
+    @property
+    def client(self) -> FlaskClient:
+        return self.app.test_client()
+
+    def look(self) -> None:
+        """Look for new champions now."""
+        self.champions.refresh()
+
+    def predict(self, row: Any = ROW) -> tuple[str, str]:
+        """Label and version of the answer to one row."""
+        answer = self.client.post("/flowers", json=row)
+        assert answer.status_code == 200, answer.text
+        return answer.json["predictions"][0]["label"], answer.json["model"]["version"]
+
+    def kept(self) -> list[str]:
+        """Every file in the scratch folder."""
+        root = self.settings.scratch
+        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def start(settings: Settings, mlflow: FakeMlflow | None = None, served: Served | None = None) -> Serving:
+    """A replica whose first look has ended; later looks happen when the test asks."""
+    pipelines = read_pipelines(settings.pipelines)
+    champions = Champions(settings, pipelines, Registry(settings))
+    serving = Serving(settings, create_app(settings, champions), champions, mlflow, served)
+    champions.stop()
+    wait_until(lambda: champions.tried)
+    return serving
+
+
+def signed_again(bundle: Path, target: Path, key: str = KEY, golden: Any = None, **changes: Any) -> Path:
+    """A copy of a bundle with changes in its contract, or other golden answers, signed as train does."""
+    shutil.copytree(bundle, target)
+    if golden is not None:
+        with np.load(target / GOLDEN) as arrays:
+            np.savez(target / GOLDEN, **{**arrays, "probabilities": golden(arrays["probabilities"])})
+    contract = json.loads((target / CONTRACT).read_text())
+    for one in ("files", "hmac"):
+        del contract[one]
+    sign_bundle(target, {**contract, **changes}, key)
+    return target
+
+
+def validate(body: Any, schema: str) -> None:
+    """The body keeps the JSON Schema of that name."""
+    found = json.loads((SCHEMAS / f"{schema}.json").read_text())
+    jsonschema.Draft202012Validator(found).validate(body)
+
+
+def validate_problem(answer: Any, status: int, kind: str) -> dict[str, Any]:
+    """The answer is a problem document of that status and kind; its body."""
+    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json"), answer.text
+    validate(answer.json, "problem")
+    assert (answer.json["status"], answer.json["type"]) == (status, f"urn:sabueso:problem:{kind}")
+    assert answer.json["request_id"] == answer.headers["X-Request-Id"]
+    assert answer.json["detail"]
+    assert "Traceback" not in answer.text
+    return answer.json

@@ -1,0 +1,232 @@
+"""The source `images`: class-named folders, wherever they are, each picture once."""
+
+import io
+import shutil
+import tarfile
+import zipfile
+
+import pytest
+from flask import Flask, send_file
+
+from common.datasets import Dataset
+from common.pictures import canonical_picture
+from fetch_batch.app import create_app
+from flowers import draw, draw_folders, encode
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return draw_folders(tmp_path / "pictures", 6)
+
+
+@pytest.fixture
+def begin(make_settings, store):
+    """The client of an app that collects pets from a source."""
+
+    def start(source, **environment):
+        settings = make_settings("pets", PETS_SOURCE=source, SABUESO_MIN_INTERVAL_S="0.000001", **environment)
+        return create_app(settings, store).test_client()
+
+    return start
+
+
+def fetch(client):
+    answer = client.post("/pets")
+    assert answer.status_code == 200, answer.text
+    return answer.json["results"][0]
+
+
+def statuses(client, count):
+    return [fetch(client)["status"] for _ in range(count)]
+
+
+def archive(folder, kind, root=""):
+    target = folder.with_suffix(f".{kind}")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if kind == "zip":
+        with zipfile.ZipFile(target, "w") as pack:
+            for path in files:
+                pack.write(path, f"{root}{path.relative_to(folder)}")
+    else:
+        with tarfile.open(target, "w:gz" if kind in ("tar.gz", "tgz") else "w") as pack:
+            for path in files:
+                pack.add(path, f"{root}{path.relative_to(folder)}")
+    return target
+
+
+@pytest.mark.parametrize("where", ["folder", "zip", "tar", "tar.gz", "tgz", "url"])
+def test_pictures_are_collected_from(begin, pictures, store, serve, where):
+    source = pictures
+    if where != "folder":
+        source = archive(pictures, "zip" if where == "url" else where, root="some/top/")
+    if where == "url":
+        site = Flask(__name__)
+        site.add_url_rule("/pictures.zip", view_func=lambda path=source: send_file(path))
+        source = f"{serve(site).url}/pictures.zip"
+    client = begin(source)
+    result = fetch(client)
+    assert (result["status"], result["stored"], result["quarantined"]) == ("collected", 12, 0)
+    dataset = Dataset(store, "pets")
+    found = {(sample.meta["label"], canonical_picture(body)) for sample, body in dataset.bodies(dataset.samples())}
+    wanted = {
+        (label, canonical_picture(encode(draw(label, number)))) for label in ("cat", "dog") for number in range(6)
+    }
+    assert found == wanted
+    assert statuses(client, 2) == ["complete", "complete"]
+    status = client.get("/pets").json
+    assert (status["samples"], status["examples"], status["complete"]) == (12, 12, True)
+    assert status["source"]["location"] == str(source)
+
+
+def test_looking_again_in_vain_leaves_one_record(begin, pictures):
+    client = begin(pictures)
+    statuses(client, 5)
+    assert [one["status"] for one in client.get("/pets").json["executions"]] == ["complete", "collected"]
+
+
+def test_each_fetch_takes_as_many_as_the_pipeline_says_of_both_labels(make_settings, store, pictures):
+    settings = make_settings("pets", PETS_SOURCE=pictures, SABUESO_MIN_INTERVAL_S="0.000001")
+    file = settings.pipelines / "pets.toml"
+    file.write_text(file.read_text().replace("examples_per_fetch = 500", "examples_per_fetch = 5"))
+    client = create_app(settings, store).test_client()
+    assert [fetch(client)["stored"] for _ in range(4)] == [5, 5, 2, 0]
+    first = [sample for sample in Dataset(store, "pets").samples() if sample.batch == 1]
+    assert {sample.meta["label"] for sample in first} == {"cat", "dog"}
+    assert [batch["samples"] for batch in client.get("/pets").json["batches"]] == [5, 5, 2]
+
+
+def test_new_pictures_are_collected_after_the_collection_was_complete(begin, pictures):
+    client = begin(pictures)
+    assert statuses(client, 2) == ["collected", "complete"]
+    draw_folders(pictures, 2, first=6)
+    assert fetch(client)["stored"] == 4
+    assert client.get("/pets").json["complete"] is False
+    assert fetch(client)["status"] == "complete"
+    assert client.get("/pets").json["examples"] == 16
+
+
+def test_an_archive_that_changed_behind_its_url_is_fetched_again(begin, pictures, serve):
+    site, asked = Flask(__name__), []
+
+    @site.get("/pets.zip")
+    def give():
+        answer = send_file(archive(pictures, "zip"), etag=f"v{len(list(pictures.rglob('*.png')))}", conditional=True)
+        asked.append(answer.status_code)
+        return answer
+
+    client = begin(f"{serve(site).url}/pets.zip")
+    assert statuses(client, 2) == ["collected", "complete"]
+    draw_folders(pictures, 1, first=6)
+    assert fetch(client)["stored"] == 2
+    assert asked == [200, 304, 200]
+
+
+@pytest.mark.parametrize("kind", ["text", "cut"])
+def test_a_file_that_is_no_picture_is_quarantined_with_its_reason(begin, pictures, store, kind):
+    body = b"not a picture at all" if kind == "text" else encode(draw("cat", 1))[:-60]
+    (pictures / "cat" / "odd.jpg").write_bytes(body)
+    client = begin(pictures)
+    result = fetch(client)
+    assert (result["stored"], result["quarantined"]) == (13, 1)
+    status = client.get("/pets").json
+    assert (status["samples"], status["examples"], status["quarantine"]["rows"]) == (13, 12, 1)
+    [reason] = status["quarantine"]["reasons"]
+    assert reason["field"] == "picture"
+    assert "not a whole picture" in reason["detail"]
+    assert statuses(client, 2) == ["complete", "complete"]
+
+
+def test_the_same_file_under_two_labels_is_stored_under_both(begin, pictures, store):
+    shutil.copy(pictures / "cat" / "0.png", pictures / "dog" / "a-cat.png")
+    client = begin(pictures)
+    assert [fetch(client)["stored"] for _ in range(3)] == [12, 1, 0]
+    status = client.get("/pets").json
+    assert (status["samples"], status["examples"]) == (13, 12)
+    labels = [
+        sample.meta["label"] for sample in Dataset(store, "pets").samples() if sample.meta["name"].endswith("a-cat.png")
+    ] + [sample.meta["label"] for sample in Dataset(store, "pets").samples() if sample.meta["name"] == "cat/0.png"]
+    assert sorted(labels) == ["cat", "dog"]
+
+
+def test_a_copy_of_a_picture_is_not_stored_twice(begin, pictures):
+    shutil.copy(pictures / "cat" / "0.png", pictures / "cat" / "copy.png")
+    client = begin(pictures)
+    result = fetch(client)
+    assert (result["stored"], result["duplicate"]) == (12, 1)
+    assert statuses(client, 2) == ["complete", "complete"]
+
+
+def test_only_pictures_in_folders_named_by_a_label_are_taken(begin, pictures):
+    (pictures / "bird").mkdir()
+    shutil.copy(pictures / "cat" / "0.png", pictures / "bird" / "0.png")
+    shutil.copy(pictures / "cat" / "1.png", pictures / "loose.png")
+    (pictures / "cat" / "notes.txt").write_text("a text")
+    (pictures / "cat" / ".hidden.png").write_bytes(b"x")
+    (pictures / "__MACOSX" / "cat").mkdir(parents=True)
+    shutil.copy(pictures / "cat" / "2.png", pictures / "__MACOSX" / "cat" / "2.png")
+    assert fetch(begin(pictures))["stored"] == 12
+
+
+def test_drawn_pictures_are_marked_as_made_up(begin, pictures):
+    (pictures / "MADE-UP.txt").write_text("drawn by a program")
+    client = begin(pictures)
+    fetch(client)
+    assert client.get("/pets").json["source"]["made_up"] is True
+
+
+@pytest.mark.parametrize("what", ["nothing", "empty", "other-labels", "broken-zip", "gone-url", "no-server"])
+def test_a_source_without_pictures_is_told_and_never_called_complete(begin, tmp_path, serve, what):
+    place = tmp_path / "place"
+    source = place
+    if what == "empty":
+        place.mkdir()
+    elif what == "other-labels":
+        (place / "bird").mkdir(parents=True)
+        (place / "bird" / "1.png").write_bytes(encode(draw("cat", 1)))
+    elif what == "broken-zip":
+        source = tmp_path / "place.zip"
+        source.write_bytes(b"not an archive")
+    elif what == "gone-url":
+        source = f"{serve(Flask(__name__)).url}/pets.zip"
+    elif what == "no-server":
+        source = "http://127.0.0.1:9/pets.zip"
+    client = begin(source)
+    result = fetch(client)
+    assert (result["status"], result["stored"]) == ("source-unavailable", 0)
+    assert str(source).rstrip("/") in result["message"]
+    assert client.get("/pets").json["complete"] is False
+
+
+def test_an_archive_that_leads_outside_its_folder_writes_nothing_there(begin, tmp_path):
+    body = encode(draw("cat", 1))
+    source = tmp_path / "pets.tar"
+    with tarfile.open(source, "w") as pack:
+        for name in ("../../../cat/outside.png", f"{tmp_path}/cat/absolute.png"):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(body)
+            pack.addfile(entry, io.BytesIO(body))
+    result = fetch(begin(source))
+    assert result["status"] == "source-unavailable"
+    assert not list(tmp_path.rglob("outside.png"))
+    assert not (tmp_path / "cat").exists()
+
+
+def test_a_call_whose_time_is_over_does_not_call_the_collection_complete(begin, pictures):
+    client = begin(pictures, SABUESO_FETCH_S="0.000001")
+    result = fetch(client)
+    assert (result["status"], result["stored"]) == ("collected", 0)
+    assert client.get("/pets").json["complete"] is False
+
+
+def test_unpacked_files_stay_in_the_scratch_folder(begin, pictures, tmp_path):
+    fetch(begin(archive(pictures, "zip")))
+    everything = {path.name for path in tmp_path.iterdir()}
+    assert everything == {"pictures", "pictures.zip", "pipelines", "scratch", "secrets", "store"}
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["unpacked"]
+
+
+def test_a_url_may_have_a_query(begin, serve, pictures):
+    site = Flask(__name__)
+    site.add_url_rule("/data/pets.zip", view_func=lambda: send_file(archive(pictures, "zip")))
+    url = serve(site).url
+    assert fetch(begin(f"{url}/data/pets.zip?x=1"))["stored"] == 12

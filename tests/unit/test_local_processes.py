@@ -1,0 +1,76 @@
+"""Local processes: watched, reported when they die, started again, stopped with all that they started."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local.processes import Processes
+
+ENVIRONMENT: dict[str, str] = {}
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    found = Processes(tmp_path / "logs")
+    yield found
+    found.stop()
+
+
+def until(true: Callable[[], bool], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+
+
+def start(processes: Processes, code: str, folder: Path) -> None:
+    processes.start("worker", [sys.executable, "-c", code], ENVIRONMENT, folder)
+
+
+def test_a_dead_process_is_reported_with_the_end_of_its_log_and_started_again(
+    processes: Processes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mark = tmp_path / "second"
+    code = (
+        f"import pathlib, time; mark = pathlib.Path({str(mark)!r})\n"
+        "if mark.exists(): time.sleep(60)\n"
+        "mark.touch(); print('last words', flush=True); raise SystemExit(3)"
+    )
+    start(processes, code, tmp_path)
+    said = ""
+
+    def reported() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return "started again" in said
+
+    until(reported)
+    assert "worker ended with code 3" in said
+    assert "last words" in said
+    assert processes.broken is None
+
+
+def test_one_that_dies_again_and_again_is_given_up(processes: Processes, tmp_path: Path) -> None:
+    start(processes, "raise SystemExit(1)", tmp_path)
+    until(lambda: processes.broken is not None)
+    assert "worker died 5 times" in str(processes.broken)
+
+
+def test_stop_ends_what_a_process_started_too(processes: Processes, tmp_path: Path) -> None:
+    mark = tmp_path / "child"
+    code = (
+        "import subprocess, sys, pathlib, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"pathlib.Path({str(mark)!r}).write_text(str(child.pid)); time.sleep(60)"
+    )
+    start(processes, code, tmp_path)
+    until(lambda: mark.exists() and bool(mark.read_text()))
+    child = psutil.Process(int(mark.read_text()))
+    processes.stop()
+    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)

@@ -1,0 +1,51 @@
+"""stack.yml is what runs locally too: environment, secrets, schedule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from local.journey import _waits
+from local.stack import local_environment, read_stack
+from local.system import System
+
+
+def functions(**environment: str) -> dict[str, object]:
+    return {function.name: function for function in read_stack(environment)}
+
+
+def test_variables_of_the_stack_are_resolved_with_their_defaults() -> None:
+    (fetch,) = [one for one in read_stack({"COVERTYPE_API_URL": "http://x"}) if one.name == "fetch-batch"]
+    assert fetch.environment["COVERTYPE_API_URL"] == "http://x"
+    assert fetch.environment["COVERTYPE_GROUP"] == "1"
+    assert fetch.environment["PETS_SOURCE"] == ""
+
+
+def test_only_fetch_batch_has_a_schedule() -> None:
+    schedules = {one.name: one.schedule for one in read_stack({})}
+    assert schedules == {"fetch-batch": "*/5 * * * *", "train": None, "classify": None}
+
+
+def test_a_process_gets_the_stack_the_local_places_and_nothing_else_of_the_shell(tmp_path: Path) -> None:
+    (classify,) = [one for one in read_stack({}) if one.name == "classify"]
+    machine = {"PATH": "/bin", "EDITOR": "vi", "AWS_SECRET_ACCESS_KEY": "x", "SABUESO_THREADS": "2"}
+    found = local_environment(classify, machine, 1234, tmp_path, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+    assert (found["PORT"], found["FUNCTION"], found["SABUESO_THREADS"]) == ("1234", "classify", "2")
+    assert found["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:9"
+    assert not {"EDITOR", "AWS_SECRET_ACCESS_KEY"} & set(found)
+
+
+def test_secrets_are_made_once_and_are_readable_by_the_owner_alone(tmp_path: Path) -> None:
+    system = System(tmp_path / "home", 0, {})
+    system.claim()
+    first = system.token()
+    system.stop()
+    again = System(tmp_path / "home", 0, {})
+    again.claim()
+    assert again.token() == first
+    assert (tmp_path / "home" / "secrets" / "train-token").stat().st_mode & 0o077 == 0
+    again.stop()
+
+
+def test_a_strangers_source_is_asked_less_and_less_often() -> None:
+    waits = _waits(quick=False)
+    assert [next(waits) for _ in range(6)] == [5, 10, 20, 40, 60, 60]
