@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import tempfile
 
 FUNCTIONS = {"fetch-batch": "fetch_batch", "train": "train", "classify": "classify"}
 
@@ -19,6 +20,9 @@ def main() -> int:
 
     try:
         settings = read_settings(os.environ)
+        # Large bodies are kept in temporary files: in the one folder that may be written to.
+        settings.scratch.mkdir(parents=True, exist_ok=True)
+        tempfile.tempdir = str(settings.scratch)
         app = importlib.import_module(f"{FUNCTIONS[name]}.app").create_app(settings)
         port = int(os.environ.get("PORT", "8080"))
     except WrongSettings as error:

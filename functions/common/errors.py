@@ -50,6 +50,15 @@ class AlreadyRunning(SabuesoError):
     status, kind, title = 409, "already-running", "It is running already"
 
 
+class TooSoon(SabuesoError):
+    """The work was done a moment ago; told as a result, not as a problem."""
+
+    status, kind, title = 409, "too-soon", "It was done a moment ago"
+
+    def __init__(self, age_s: float, rest_s: float) -> None:
+        super().__init__(f"the last one was {age_s:.0f} s ago; {rest_s - age_s:.0f} s more")
+
+
 class TooLarge(SabuesoError):
     status, kind, title = 413, "too-large", "The body is too large"
 

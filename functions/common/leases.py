@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from common.errors import AlreadyRunning, Conflict, StoreUnavailable
+from common.errors import AlreadyRunning, Conflict, StoreUnavailable, TooSoon
 from common.objects import Object, Objects
 
 
@@ -115,9 +115,14 @@ def held_by(objects: Objects, key: str) -> str | None:
     return None if found is None or is_free(found) else str(json.loads(found.body)["nonce"])
 
 
-def acquire(objects: Objects, key: str, holder: str, seconds: float) -> Lease:
-    """Take the lease. Raises AlreadyRunning, naming the holder, if it is held."""
+def acquire(objects: Objects, key: str, holder: str, seconds: float, rest_s: float = 0) -> Lease:
+    """Take the lease. Raises AlreadyRunning, naming the holder, if it is held, and TooSoon if its last holder
+
+    gave it back less than `rest_s` ago.
+    """
     found = objects.get(key)
+    if found is not None and json.loads(found.body)["released"] and found.age_s < rest_s:
+        raise TooSoon(found.age_s, rest_s)
     lease = Lease(objects, key, holder, secrets.token_hex(8), seconds, etag="")
     if found is not None and not is_free(found):
         raise AlreadyRunning(f"{json.loads(found.body)['holder']} is running")

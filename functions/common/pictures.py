@@ -13,7 +13,8 @@ from common.errors import Unusable
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
 CONTENT_TYPES = tuple(FORMATS.values())
-MAX_PIXELS = 50_000_000
+# A JPEG is decoded at reduced scale; the others take several bytes a pixel, whole.
+MAX_PIXELS, MAX_PIXELS_JPEG = 12_000_000, 50_000_000
 ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,10 +33,9 @@ def _open(body: bytes, draft: int = 0) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture: Image.Image = Image.open(io.BytesIO(body), formats=list(FORMATS))
-            if picture.width * picture.height > MAX_PIXELS:
-                raise Unusable(
-                    f"the picture has {picture.width} x {picture.height} pixels; {MAX_PIXELS:,} are the most"
-                )
+            most = MAX_PIXELS_JPEG if picture.format == "JPEG" else MAX_PIXELS
+            if picture.width * picture.height > most:
+                raise Unusable(f"the picture has {picture.width} x {picture.height} pixels; {most:,} are the most")
             if draft:
                 picture.draft("RGB", (draft, draft))
             # Not ImageOps.exif_transpose: it writes the camera's notes anew, and broken ones stop it.

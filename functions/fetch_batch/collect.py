@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.datasets import Dataset
-from common.errors import AlreadyRunning, Conflict, SourceChanged, SourceUnavailable
+from common.errors import AlreadyRunning, Conflict, SourceChanged, SourceUnavailable, TooSoon
 from common.executions import begin, history, timestamp
 from common.leases import acquire
 from common.objects import Objects
@@ -51,12 +52,10 @@ class Collector:
             return result_of(pipeline, "complete", "the collection is complete")
         interval = self.settings.min_interval_s or pipeline.source.min_interval_s
         key = f"jobs/{pipeline.name}/fetch.json"
-        last = self.objects.get(key)
-        if last is not None and json.loads(last.body)["released"] and last.age_s < interval:
-            wait = interval - last.age_s
-            return result_of(pipeline, "too-soon", f"the last fetch was {last.age_s:.0f} s ago; {wait:.0f} s more")
         try:
-            lease = acquire(self.objects, key, f"fetch-batch {timestamp()}", self.settings.lease_s)
+            lease = acquire(self.objects, key, f"fetch-batch {timestamp()}", self.settings.lease_s, interval)
+        except TooSoon as error:
+            return result_of(pipeline, "too-soon", error.detail)
         except AlreadyRunning as error:
             return result_of(pipeline, "too-soon", f"another fetch is at it: {error.detail}")
         with lease:
@@ -89,7 +88,9 @@ class Collector:
             tally.message, status = error.detail, "source-unavailable"
             raise
         finally:
-            record.end("finished" if status else "interrupted", status=status, **tally.counts(), message=tally.message)
+            state = "finished" if status else "interrupted"
+            with contextlib.suppress(Conflict):  # a later fetch that took our expired lease has closed it
+                record.end(state, status=status, **tally.counts(), message=tally.message)
         if status == "complete" and last is not None and last.body["status"] == "complete":
             self.objects.delete(record.key)  # looked again and found nothing new: one such record is enough
         return _result(pipeline, status, tally)

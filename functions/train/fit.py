@@ -18,6 +18,7 @@ from train.metrics import accuracy_of, confusion, log_loss
 
 CHECKPOINT_S = 20.0
 PROBE_STEPS, PROBE_WARM = 8, 2
+SPARE = 1.05
 WARM_UP = 0.05
 LEAST_EPOCHS = 3
 TEMPERATURES = np.geomspace(0.4, 4.0, 25)
@@ -28,6 +29,7 @@ class Batches(Protocol):
 
     epochs: int
     steps: int
+    late_share: float  # of the epochs: those whose steps cost as the last one's do
     learning_rate: float
     weight_decay: float
     smoothing: float
@@ -130,27 +132,33 @@ class Fit:
         return plan
 
     def _plan(self, until: float) -> int:
-        """Epochs that fit into the time left, by the measured time of a step; weights are put back afterwards."""
-        first = [np.array(variable) for variable in (*self.model.variables, *self.optimizer.variables)]
-        taken = []
-        for number, (inputs, targets) in zip(range(PROBE_WARM + PROBE_STEPS), self._repeat(), strict=False):
-            began = time.monotonic()
-            float(self.step(inputs, targets))
-            if number >= PROBE_WARM:
-                taken.append(time.monotonic() - began)
+        """Epochs that fit into the time left, by the measured time of steps; weights are put back afterwards."""
+        everything = (*self.model.variables, *self.optimizer.variables)
+        first = [np.array(variable) for variable in everything]
+        self.batches.planned(2)
+        late = self.batches.late_share
+        step_s = self._step_seconds(0) * (1 - late) + (self._step_seconds(1) * late if late else 0.0)
         self._tune()
         began = time.monotonic()
         self._tune()
         once = time.monotonic() - began
-        for variable, value in zip((*self.model.variables, *self.optimizer.variables), first, strict=True):
+        for variable, value in zip(everything, first, strict=True):
             variable.assign(value)
-        epoch_s = float(np.median(taken)) * 1.15 * self.batches.steps + once
-        fitting = int((until - time.monotonic()) / epoch_s)
+        fitting = int((until - time.monotonic()) / (step_s * SPARE * self.batches.steps + once))
         return max(LEAST_EPOCHS, min(self.batches.epochs, fitting))
 
-    def _repeat(self) -> Iterator[tuple[Any, Any]]:
-        while True:
-            yield from self.batches.epoch(0)
+    def _step_seconds(self, epoch: int) -> float:
+        """Median seconds of a step of that epoch, the first ones (which compile) left out."""
+        taken: list[float] = []
+        while len(taken) < PROBE_WARM + PROBE_STEPS:
+            began = time.monotonic()
+            for inputs, targets in self.batches.epoch(epoch):
+                float(self.step(inputs, targets))
+                taken.append(time.monotonic() - began)
+                began = time.monotonic()
+                if len(taken) == PROBE_WARM + PROBE_STEPS:
+                    break
+        return float(np.median(taken[PROBE_WARM:]))
 
     def _epoch(self, epoch: int, epochs: int, time_share: Callable[[], float]) -> float:
         losses = []

@@ -50,14 +50,14 @@ def build(pipeline: Pipeline, preparation: Preparation) -> keras.Model:
     """A new network for the pipeline, with outputs logits and embedding."""
     classes = len(pipeline.labels)
     if pipeline.kind == "image":
-        return build_image(pipeline.train.image_size, classes)
+        return build_image(classes)
     numbers, slots = encoded_shape(preparation.features["columns"])
     return build_tabular(numbers, slots, classes)
 
 
 def answering(pipeline: Pipeline, model: keras.Model) -> keras.Model:
     """The fitted network as it will answer."""
-    return with_mirror(model) if pipeline.kind == "image" else model
+    return with_mirror(model, pipeline.train.image_size) if pipeline.kind == "image" else model
 
 
 def make_batches(pipeline: Pipeline, preparation: Preparation, inputs: Sequence[Any], labels: np.ndarray) -> Batches:

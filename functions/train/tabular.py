@@ -107,6 +107,7 @@ class TabularBatches:
 
     batch_size = 128
     epochs = 100
+    late_share = 0.0
     learning_rate, weight_decay, smoothing = 3e-3, 0.02, 0.05
 
     def __init__(self, inputs: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> None:

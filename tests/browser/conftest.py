@@ -5,6 +5,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     program = os.environ.get("SABUESO_CHROMIUM") or shutil.which("chromium")
-    if program is None or not os.path.exists(program):
+    if program is None or not Path(program).exists():
         reason = "no Chromium: install it, or name one in SABUESO_CHROMIUM"
         if os.environ.get("SABUESO_NO_SKIP") == "1":
             pytest.fail(reason)

@@ -70,6 +70,7 @@ def test_the_api_tells_every_kind_of_problem() -> None:
         "bundle-refused",
         "source-unavailable",
         "source-exhausted",
+        "too-soon",
         "training-failed",
         "conflict",
     }
