@@ -15,7 +15,7 @@ from common.pictures import decode_picture
 from common.pipelines import Pipeline
 from train.fit import Batches
 from train.image import ImageBatches, build_image, cached_size, with_mirror
-from train.tabular import TabularBatches, build_tabular
+from train.tabular import TabularBatches, build_tabular, members_for
 
 DECODERS = 2
 
@@ -46,13 +46,13 @@ def prepare(pipeline: Pipeline, train_inputs: Sequence[Any]) -> Preparation:
     return Preparation("tabular", {"columns": fit_features(train_inputs, pipeline.input_columns())})
 
 
-def build(pipeline: Pipeline, preparation: Preparation) -> keras.Model:
-    """A new network for the pipeline, with outputs logits and embedding."""
+def build(pipeline: Pipeline, preparation: Preparation, examples: int) -> keras.Model:
+    """A new network for a train part of so many examples, with outputs logits and embedding."""
     classes = len(pipeline.labels)
     if pipeline.kind == "image":
         return build_image(classes)
     numbers, slots = encoded_shape(preparation.features["columns"])
-    return build_tabular(numbers, slots, classes)
+    return build_tabular(numbers, slots, classes, members_for(examples))
 
 
 def answering(pipeline: Pipeline, model: keras.Model) -> keras.Model:

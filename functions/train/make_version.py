@@ -90,7 +90,7 @@ def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoin
     keras.utils.set_random_seed(pipeline.train.seed)
     inputs, labels = examples.of(0)
     preparation = prepare(pipeline, inputs)
-    model = build(pipeline, preparation)
+    model = build(pipeline, preparation, len(inputs))
     batches = make_batches(pipeline, preparation, inputs, labels)
     tune_inputs, tune_labels = examples.of(1)
     curves: list[dict[str, Any]] = []

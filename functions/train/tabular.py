@@ -1,4 +1,4 @@
-"""The network for rows: embeddings of numbers and categories, and eight members that share nearly all weights."""
+"""The network for rows: embeddings of numbers and categories, and members that share nearly all weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ FREQUENCIES, FREQUENCY_SCALE, MAPPED = 16, 0.3, 3
 CATEGORY_WIDTH = 16
 # Keras has 0.99: averages over 100 steps, which is many epochs of few rows.
 NORM_MOMENTUM = 0.9
-MEMBERS, WIDTH, LAYERS, DROPOUT = 8, 256, 3, 0.15
+WIDTH, LAYERS, DROPOUT = 256, 3, 0.15
+# Members take away variance, of which few rows leave most; with many rows the time buys more as epochs.
+FEWEST_MEMBERS, MOST_MEMBERS, MEMBER_ROWS = 8, 24, 120_000
 
 
 @keras.saving.register_keras_serializable("sabueso")
@@ -50,10 +52,14 @@ class Members(keras.layers.Layer):
     The mini ensemble of TabM (Gorishniy et al. 2024, arXiv:2410.24210, 3.3), with random signs as BatchEnsemble has.
     """
 
+    def __init__(self, count: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.count = count
+
     def build(self, shape: tuple[int | None, int]) -> None:
         signs = keras.initializers.RandomUniform(-1, 1)
         self.scales = self.add_weight(
-            shape=(MEMBERS, shape[1]),
+            shape=(self.count, shape[1]),
             initializer=lambda *given, **more: keras.ops.sign(signs(*given, **more)),
             name="scales",
         )
@@ -81,7 +87,12 @@ class MemberLogits(keras.layers.Layer):
         return keras.ops.transpose(keras.ops.matmul(by_member, self.kernel), (1, 0, 2)) + self.bias
 
 
-def build_tabular(numbers: int, slots: list[int], classes: int) -> keras.Model:
+def members_for(rows: int) -> int:
+    """How many members a train part of that many rows gets."""
+    return max(FEWEST_MEMBERS, min(MOST_MEMBERS, MEMBER_ROWS // max(1, rows)))
+
+
+def build_tabular(numbers: int, slots: list[int], classes: int, members: int) -> keras.Model:
     """Float32 (n, numbers + categories), categories as slot indices -> logits (n, members, classes), embedding."""
     inputs = keras.Input((numbers + len(slots),), name="rows")
     parts = []
@@ -92,7 +103,7 @@ def build_tabular(numbers: int, slots: list[int], classes: int) -> keras.Model:
         width = min(CATEGORY_WIDTH, count)
         parts.append(keras.layers.Embedding(count, width, name=f"category_{place}")(index))
     hidden = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
-    hidden = Members(name="members")(hidden)
+    hidden = Members(members, name="members")(hidden)
     embedding = hidden
     for layer in range(LAYERS):
         hidden = keras.layers.Dense(WIDTH, use_bias=False, name=f"dense_{layer}")(hidden)

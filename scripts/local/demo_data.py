@@ -21,18 +21,22 @@ class DemoData:
     def __init__(self, system: System, arguments: argparse.Namespace) -> None:
         self.system, self.arguments = system, arguments
         self.made_up: set[str] = set()
-        self.example_row: dict[str, str] | None = None
+        # Seconds from one fetch to the next, for the sources that are ours.
+        self.waits_s: dict[str, float] = {}
 
     def start(self) -> None:
         """Start the data API and draw the pets, as needed. Raises CannotStart."""
         environment = self.system.environment
         if not environment.get("COVERTYPE_API_URL"):
             environment["COVERTYPE_API_URL"] = self._start_data_api()
+            # A little more than a window, so that each fetch meets the next one.
+            self.waits_s["covertype"] = self.arguments.window + 0.05
         elif self.arguments.csv or self.arguments.faults:
             raise CannotStart("COVERTYPE_API_URL is set: --csv and --faults are for the demo's own data API")
         source = environment.get("PETS_SOURCE", "")
         if not source:
             environment["PETS_SOURCE"] = self._draw()
+            self.waits_s["pets"] = 0.3
         elif not source.startswith(("http://", "https://", "s3://")):
             environment["PETS_SOURCE"] = str(Path(source).resolve())
 

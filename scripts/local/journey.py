@@ -40,11 +40,12 @@ class Journey:
     def collect(self, name: str) -> dict[str, Any]:
         """Post to fetch-batch until the collection is complete; counts and seconds."""
         began = got = time.monotonic()
-        ours = name in self.demo.made_up or (name == "covertype" and self.demo.arguments.csv is not None)
-        waits, last, trouble = _waits(ours), None, ""
+        fixed_s = self.demo.waits_s.get(name)
+        waits, last, trouble = _waits(fixed_s), None, ""
         before = self._get(f"fetch-batch/{name}")
         while True:
             self._alive()
+            asked = time.monotonic()
             result = self._post(f"fetch-batch/{name}", {})["results"][0]
             if result["status"] == "complete":
                 break
@@ -52,17 +53,17 @@ class Journey:
                 if result["message"] != trouble:
                     trouble = result["message"]
                     _say(f"{name}: the source is not available: {trouble}")
-                if time.monotonic() - got > (GIVE_UP_S if ours else GIVE_UP_STRANGER_S):
+                if time.monotonic() - got > (GIVE_UP_S if fixed_s else GIVE_UP_STRANGER_S):
                     raise CannotStart(f"the source of {name} gave nothing for too long: {trouble}")
             elif result["status"] == "collected":
                 got = time.monotonic()
                 if result["batch"] != last:
-                    last, waits = result["batch"], _waits(ours)
+                    last, waits = result["batch"], _waits(fixed_s)
                     stored, bad = result["stored"], result["quarantined"]
                     _say(
                         f"{name}: batch {last}, {stored} samples stored" + (f", {bad} rows quarantined" if bad else "")
                     )
-            time.sleep(next(waits))
+            time.sleep(max(0.05, next(waits) - (time.monotonic() - asked)))
         state = self._get(f"fetch-batch/{name}")
         new = state["samples"] - before["samples"]
         if before["samples"] and not new:
@@ -209,12 +210,12 @@ class Bar:
             print(file=sys.stderr)
 
 
-def _waits(quick: bool) -> Iterator[float]:
-    """Seconds between two fetches: short for our own data API; a stranger's is asked less and less often."""
-    wait = 0.3 if quick else FIRST_WAIT_S
+def _waits(fixed_s: float | None) -> Iterator[float]:
+    """Seconds from one fetch to the next: of our own sources a window; a stranger's is asked less and less often."""
+    wait = fixed_s or FIRST_WAIT_S
     while True:
         yield wait
-        if not quick:
+        if fixed_s is None:
             wait = min(2 * wait, LONGEST_WAIT_S)
 
 

@@ -47,5 +47,5 @@ def test_secrets_are_made_once_and_are_readable_by_the_owner_alone(tmp_path: Pat
 
 
 def test_a_strangers_source_is_asked_less_and_less_often() -> None:
-    waits = _waits(quick=False)
+    waits = _waits(None)
     assert [next(waits) for _ in range(6)] == [5, 10, 20, 40, 60, 60]
