@@ -18,6 +18,8 @@ CROP_AREA = 0.25
 CROP_RATIO = (3 / 4, 4 / 3)
 COLOUR = 0.3
 MIX = 0.3
+# Of fewer pictures smaller batches are made: an epoch needs its steps.
+FEW = 1000
 # Epochs from which the augmentation is at its full strength: a short fit can't learn from pictures that hard.
 FULL_STRENGTH = 150
 # The first epochs see smaller pictures, at less than half the cost (Tan & Le 2021, arXiv:2104.00298).
@@ -69,17 +71,16 @@ def with_mirror(model: keras.Model, image_size: int) -> keras.Model:
 class ImageBatches:
     """Augmented batches: random crop, flip, brightness, contrast, mix-up. Pictures are held decoded, as uint8."""
 
-    batch_size = 64
     epochs = 150
     late_share = LATE_SHARE
     strength = 1.0
     late_from = 1
-    learning_rate, weight_decay, smoothing = 3e-3, 0.05, 0.1
+    learning_rate, weight_decay, smoothing = 1e-3, 0.05, 0.1
 
     def __init__(self, inputs: np.ndarray, labels: np.ndarray, classes: int, seed: int, image_size: int) -> None:
         self.inputs, self.seed, self.image_size = inputs, seed, image_size
         self.targets = np.eye(classes, dtype=np.float32)[labels]
-        self.size = min(self.batch_size, len(inputs))
+        self.size = min(64 if len(inputs) >= FEW else 32, len(inputs))
         self.steps = len(inputs) // self.size
 
     def planned(self, epochs: int) -> None:
