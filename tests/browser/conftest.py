@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway import Gateway
 from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+from browser.gateway import Gateway
 
 ARGUMENTS = [
     "--no-sandbox",

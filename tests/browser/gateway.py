@@ -8,9 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import documents
 from flask import Flask, Response, jsonify, request, send_from_directory
 from werkzeug.serving import make_server
+
+from browser import documents
 
 SITE = Path(__file__).resolve().parents[2] / "static-site"
 

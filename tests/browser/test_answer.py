@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from flask import Response
-from gateway import Gateway
 from playwright.sync_api import Page, expect
+
+from browser.gateway import Gateway
 
 pytestmark = pytest.mark.browser
 

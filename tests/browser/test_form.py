@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable
 
 import pytest
-from gateway import Gateway
 from playwright.sync_api import Locator, Page, expect
+
+from browser.gateway import Gateway
 
 pytestmark = pytest.mark.browser
 

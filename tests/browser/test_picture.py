@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from gateway import Gateway
 from playwright.sync_api import Page, expect
+
+from browser.gateway import Gateway
 
 pytestmark = pytest.mark.browser
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import documents
 import jsonschema
 import pytest
-from gateway import SITE, Gateway
 from playwright.sync_api import Page, expect
+
+from browser import documents
+from browser.gateway import SITE, Gateway
 
 pytestmark = pytest.mark.browser
 
