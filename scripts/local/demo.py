@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace, system: System) -> int:
     if settings.get("SABUESO_TRIGGER") == "off" and not arguments.check:
         # From here on new data train by themselves, as in production.
         system.change("fetch-batch", {**settings, "SABUESO_TRIGGER": "on", "SABUESO_MIN_INTERVAL_S": "60"})
+        journey.wait_until_ready()
     _addresses(system)
     if arguments.check:
         print(json.dumps({"pipelines": {name: _public(one) for name, one in told.items()}, "seconds": _round(began)}))

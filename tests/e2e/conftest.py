@@ -38,6 +38,7 @@ class Demo:
     options: tuple[str, ...] = ()
     extra: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    listener: threading.Thread | None = None
 
     @property
     def gateway(self) -> str:
@@ -54,7 +55,11 @@ class Demo:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(60)
+        code = self.process.wait(60)
+        assert self.listener is not None and self.process.stderr is not None
+        self.listener.join(10)
+        self.process.stderr.close()
+        return code
 
 
 def demo_command(home: Path, port: int, *options: str) -> tuple[list[str], dict[str, str]]:
@@ -76,7 +81,8 @@ def start_demo(home: Path, port: int, *options: str, **extra: str) -> Demo:
             if "It keeps serving" in line:
                 serving.set()
 
-    threading.Thread(target=listen, daemon=True).start()
+    demo.listener = threading.Thread(target=listen, daemon=True)
+    demo.listener.start()
     until = time.monotonic() + START_S
     while not serving.wait(0.5):
         if process.poll() is not None or time.monotonic() > until:
