@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
-from mlflow.types.schema import ColSpec, DataType, ParamSchema, Schema, TensorSpec
+from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, Schema, TensorSpec
 
 from common.pipelines import Pipeline
 from common.settings import Settings
@@ -106,7 +106,8 @@ def _signature(pipeline: Pipeline) -> ModelSignature:
     if pipeline.kind == "image":
         inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))])
     else:
-        kinds = {"number": DataType.double, "category": DataType.string}
+        # Not double: MLflow refuses whole numbers for it, and a DataFrame of raw columns has them. The model checks itself.
+        kinds = {"number": AnyType(), "category": DataType.string}
         inputs = Schema([ColSpec(kinds[column.type], column.name) for column in pipeline.inputs])
     return ModelSignature(inputs=inputs, outputs=outputs, params=ParamSchema([]))
 
