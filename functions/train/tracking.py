@@ -106,7 +106,7 @@ def _signature(pipeline: Pipeline) -> ModelSignature:
     if pipeline.kind == "image":
         inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))])
     else:
-        # Not double: MLflow refuses whole numbers for it, and a DataFrame of raw columns has them. The model checks itself.
+        # Not double: MLflow refuses whole numbers for it, which raw columns have. The model checks by itself.
         kinds = {"number": AnyType(), "category": DataType.string}
         inputs = Schema([ColSpec(kinds[column.type], column.name) for column in pipeline.inputs])
     return ModelSignature(inputs=inputs, outputs=outputs, params=ParamSchema([]))
