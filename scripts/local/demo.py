@@ -97,7 +97,8 @@ def _end(number: int, frame: Any) -> None:
 
 def main(argv: list[str]) -> int:
     arguments = read_arguments(argv)
-    signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell that starts us in the background ignores SIGINT for us
+        signal.signal(number, _end)
     system = System(arguments.home.resolve(), arguments.port, os.environ)
     try:
         code = run(arguments, system)
