@@ -38,7 +38,7 @@ class S3Objects:
 
     def _connected(self) -> Any:
         """The client, with the keys that the secret files hold now: an update counts at once. Raises WrongSettings."""
-        keys = (self._settings.secret("s3-access-key"), self._settings.secret("s3-secret-key"))
+        keys = (self._settings.own_secret("s3-access-key"), self._settings.own_secret("s3-secret-key"))
         with self._lock:
             if keys != self._keys:
                 self.close()

@@ -106,7 +106,7 @@ class Registry:
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         user = self._settings.mlflow_user
-        auth = (user, self._settings.secret("mlflow-password")) if user else None
+        auth = (user, self._settings.own_secret("mlflow-password")) if user else None
         try:
             return self._session.request(
                 method, f"{self.where}/api/2.0/{_api(path)}", timeout=TIMEOUT_S, auth=auth, **request

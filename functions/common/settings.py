@@ -77,6 +77,7 @@ class Variable:
 
 _TMP = tempfile.gettempdir()
 VARIABLES = (
+    Variable("FUNCTION", "function", "", _text, "which function this is; secrets of its own begin with its name"),
     Variable("SABUESO_STORE", "store", "", _optional(_store), "object store: `file:///dir` or `s3://bucket/prefix`"),
     Variable("SABUESO_SECRETS", "secrets", "/var/openfaas/secrets", _folder, "folder of the secret files"),
     Variable("SABUESO_SCRATCH", "scratch", f"{_TMP}/sabueso", _folder, "the only folder a function writes to"),
@@ -87,7 +88,7 @@ VARIABLES = (
         "mlflow_user",
         "",
         _text,
-        "MLflow account; its password is the secret `mlflow-password`",
+        "MLflow account; its password is the secret `FUNCTION-mlflow-password`",
     ),
     Variable(
         "SABUESO_MLFLOW_PUBLIC_URL",
@@ -146,6 +147,7 @@ VARIABLES = (
 class Settings:
     """All settings of a function. `environment` is what pipeline files may name as ${NAME}."""
 
+    function: str
     store: str | None
     secrets: Path
     scratch: Path
@@ -185,6 +187,13 @@ class Settings:
         if not text:
             raise WrongSettings("The secrets", [FieldError(name, f"the file {path} is empty")])
         return text
+
+    def own_secret(self, name: str) -> str:
+        """A secret that each function has its own of (a key, a password): the file FUNCTION-NAME.
+
+        Raises WrongSettings if it is missing or empty.
+        """
+        return self.secret(f"{self.function}-{name}" if self.function else name)
 
     def budget_s(self, pipeline: str, own: float) -> float:
         """Seconds that a training may take: the setting for this pipeline or for all, else its own."""

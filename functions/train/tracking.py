@@ -27,7 +27,7 @@ def connect(settings: Settings) -> None:
     """Point MLflow's client at the server; it reads account and password from the environment of this process."""
     if settings.mlflow_user:
         os.environ["MLFLOW_TRACKING_USERNAME"] = settings.mlflow_user
-        os.environ["MLFLOW_TRACKING_PASSWORD"] = settings.secret("mlflow-password")
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = settings.own_secret("mlflow-password")
     mlflow.set_tracking_uri(settings.mlflow_uri)
     mlflow.set_registry_uri(settings.mlflow_uri)
 

@@ -90,6 +90,7 @@ class System:
         self._overrides = {
             "SABUESO_STORE": f"file://{self.home / 'store'}",
             "MLFLOW_TRACKING_URI": self.mlflow,
+            "MLFLOW_TRACKING_USERNAME": "",
             "SABUESO_MLFLOW_PUBLIC_URL": self.mlflow,
             "OPENFAAS_URL": self.gateway,
         }

@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from classify import openapi as classify
 from common import errors
@@ -32,8 +33,19 @@ def test_the_table_lists_every_setting_with_its_default_and_meaning() -> None:
 
 def test_every_secret_that_the_code_reads_is_listed() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "functions").rglob("*.py"))
-    read = set(re.findall(r"""\bsecret\(\s*["']([a-z0-9-]+)["']""", code))
-    assert read == set(re.findall(r"^\| `([a-z0-9-]+)` \|", OPERATIONS, re.MULTILINE))
+    shared = set(re.findall(r"""\bsecret\(\s*["']([a-z0-9-]+)["']""", code))
+    own = set(re.findall(r"""\bown_secret\(\s*["']([a-z0-9-]+)["']""", code))
+    stack = yaml.safe_load((ROOT / "stack.yml").read_text(encoding="utf-8"))["functions"]
+    read = {
+        name
+        for function, one in stack.items()
+        for name in one["secrets"]
+        if name in shared or name.removeprefix(f"{function}-") in own
+    }
+    assert read == {name for one in stack.values() for name in one["secrets"]}
+    section = OPERATIONS.split("## Secrets")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert read == {name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)}
 
 
 EXAMPLE = re.compile(r"<!-- schema: (\w+) -->\n```json\n(.*?)```", re.DOTALL)

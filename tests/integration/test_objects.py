@@ -17,7 +17,8 @@ from common.errors import Conflict, StoreUnavailable
 from common.objects import FolderObjects, Objects
 from common.objects_s3 import S3Objects
 from common.settings import read_settings
-from integration.conftest import WRITERS, Minio, OpenStore, run_at_once
+from integration.conftest import WRITERS, OpenStore, run_at_once
+from servers import Minio
 
 pytestmark = pytest.mark.integration
 
@@ -136,7 +137,7 @@ def test_of_many_writers_over_one_state_one_wins(open_store: OpenStore) -> None:
 
 def test_a_write_whose_answer_was_lost_is_known_as_ours(minio: Minio, tmp_path: Path) -> None:
     bucket = minio.make_bucket(f"test-{secrets.token_hex(6)}")
-    store = S3Objects(bucket, "", read_settings(minio.environment(bucket, tmp_path)))
+    store = S3Objects(bucket, "", read_settings(minio.settings(bucket, tmp_path)))
     put_object, lost = store._client.put_object, []
 
     def lose_first_answer(**request: Any) -> Any:
@@ -157,7 +158,7 @@ def test_a_write_whose_answer_was_lost_is_known_as_ours(minio: Minio, tmp_path: 
 
 
 def test_a_store_that_refuses_says_which_and_why(minio: Minio, tmp_path: Path) -> None:
-    environment = minio.environment("no-such-bucket", tmp_path)
+    environment = minio.settings("no-such-bucket", tmp_path)
     store = S3Objects("no-such-bucket", "", read_settings(environment))
     with pytest.raises(StoreUnavailable, match=r"s3://no-such-bucket.*NoSuchBucket"):
         store.put("key", b"1")
@@ -171,7 +172,7 @@ def test_a_store_that_refuses_says_which_and_why(minio: Minio, tmp_path: Path) -
 
 def test_a_new_key_counts_at_once(minio: Minio, tmp_path: Path) -> None:
     bucket = minio.make_bucket(f"test-{secrets.token_hex(6)}")
-    store = S3Objects(bucket, "", read_settings(minio.environment(bucket, tmp_path)))
+    store = S3Objects(bucket, "", read_settings(minio.settings(bucket, tmp_path)))
     store.put("key", b"1")
     (tmp_path / "s3-secret-key").write_text("a key that was taken back")
     with pytest.raises(StoreUnavailable, match="SignatureDoesNotMatch"):
