@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from flask import Request
@@ -73,7 +74,7 @@ def _csv_records(request: Request, columns: list[dict[str, Any]]) -> list[dict[s
         text = request.get_data().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Malformed("the CSV is not UTF-8") from None
-    return [dict(zip(names, row, strict=True)) for row in csv_rows(text, names)]
+    return [dict(zip(names, row, strict=True)) for row in csv_rows(io.StringIO(text, newline=""), names)]
 
 
 def _checked(records: list[Any], columns: list[dict[str, Any]], single: bool) -> list[tuple[Any, ...]]:

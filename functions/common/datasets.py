@@ -97,19 +97,21 @@ class Dataset:
 def rows_of(sample: Sample, body: bytes, names: Sequence[str]) -> list[list[str]]:
     """The raw rows of a tabular sample, their values in the order of `names`."""
     if sample.meta["format"] == "csv":
-        return csv_rows(body.decode("utf-8-sig"), names)
+        return list(csv_rows(io.StringIO(body.decode("utf-8-sig"), newline=""), names))
     return list(json.loads(body)["data"])
 
 
-def csv_rows(text: str, names: Sequence[str]) -> list[list[str]]:
+def csv_rows(lines: Iterable[str], names: Sequence[str]) -> Iterator[list[str]]:
     """Rows of a CSV with header, values in the order of `names`. Raises Unusable if a column is missing."""
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(lines)
     try:
         header = [name.strip() for name in next(reader, [])]
         missing = [FieldError(name, "no such column in the header") for name in names if name not in header]
         if missing:
             raise Unusable(f"the CSV lacks columns: {', '.join(one.field for one in missing)}", tuple(missing))
         places = [header.index(name) for name in names]
-        return [[row[place] if place < len(row) else "" for place in places] for row in reader if row]
+        for row in reader:
+            if row:
+                yield [row[place] if place < len(row) else "" for place in places]
     except csv.Error as error:
         raise Unusable(f"not a CSV: {error}") from None

@@ -79,18 +79,22 @@ class Unavailable(SabuesoError):
 
 
 class StoreUnavailable(Unavailable):
-    kind, title = "store-unavailable", "The object store does not answer"
+    """The store does not answer, or refuses; `advice` is what a person does about it."""
 
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(f"The object store {where} does not answer: {why}. Nothing was lost; try again.")
+    kind, title = "store-unavailable", "The object store can't be used now"
+
+    def __init__(self, where: str, why: str, advice: str = "Start it; then this goes on by itself.") -> None:
+        super().__init__(f"The object store {where} can't be used: {why}. {advice}")
         self.where = where
 
 
 class RegistryUnavailable(Unavailable):
-    kind, title = "registry-unavailable", "MLflow does not answer"
+    """MLflow does not answer, or refuses; `advice` is what a person does about it."""
 
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(f"MLflow at {where} does not answer: {why}. Check MLFLOW_TRACKING_URI and try again.")
+    kind, title = "registry-unavailable", "MLflow can't be used now"
+
+    def __init__(self, where: str, why: str, advice: str = "Start it, or check MLFLOW_TRACKING_URI.") -> None:
+        super().__init__(f"MLflow at {where} can't be used: {why}. {advice}")
         self.where = where
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
+import io
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 from common.errors import Conflict, StoreUnavailable
 from common.settings import Settings
 
 LOCK, WRITING = ".lock", ".writing-"
+CHUNK = 1 << 20
+ADVICE = "Check the folder, its owner and the space on its disk."
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,12 @@ class Objects(Protocol):
 
     def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """Write whole or not at all, and return the ETag. Raises Conflict if the condition does not hold."""
+
+    def read_into(self, key: str, file: BinaryIO) -> bool:
+        """Stream a body of any size into a seekable file, from where it stands; False if there is no such object."""
+
+    def write_from(self, key: str, file: BinaryIO) -> str:
+        """Stream the rest of a file into an object, whole or not at all, over what is there; returns the ETag."""
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that begin with prefix ("" for all), in the order of their UTF-8 bytes."""
@@ -71,7 +82,7 @@ class FolderObjects:
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreUnavailable(self.where, error.strerror or str(error)) from error
+            raise StoreUnavailable(self.where, error.strerror or str(error), ADVICE) from error
 
     def get(self, key: str) -> Object | None:
         with self._faults():
@@ -84,15 +95,8 @@ class FolderObjects:
         return Object(body, _etag(body), max(0.0, time.time() - written))
 
     def put(self, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        path = self._path(key)
-        with self._faults():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=WRITING, dir=path.parent)
+        with self._faults(), self._written(key, io.BytesIO(body)) as (temporary, path):
             try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(body)
-                    file.flush()
-                    os.fsync(file.fileno())
                 if if_absent:
                     os.link(temporary, path)
                     return _etag(body)
@@ -100,12 +104,26 @@ class FolderObjects:
                     now = self.get(key) if if_match is not None else None
                     if if_match is not None and (now is None or now.etag != if_match):
                         raise Conflict(f"{key} was written by another")
-                    Path(temporary).replace(path)
+                    temporary.replace(path)
             except FileExistsError:
                 raise Conflict(f"{key} is there already") from None
-            finally:
-                Path(temporary).unlink(missing_ok=True)
         return _etag(body)
+
+    def read_into(self, key: str, file: BinaryIO) -> bool:
+        with self._faults():
+            try:
+                with self._path(key).open("rb") as body:
+                    shutil.copyfileobj(body, file, CHUNK)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return False
+        return True
+
+    def write_from(self, key: str, file: BinaryIO) -> str:
+        with self._faults(), self._written(key, file) as (temporary, path):
+            with temporary.open("rb") as body:
+                digest = hashlib.file_digest(body, "sha256").hexdigest()
+            temporary.replace(path)
+        return digest
 
     def list(self, prefix: str) -> Iterator[str]:
         folder = prefix.rpartition("/")[0]
@@ -122,6 +140,21 @@ class FolderObjects:
         with self._faults():
             self._path(key).unlink(missing_ok=True)
 
+    @contextmanager
+    def _written(self, key: str, body: BinaryIO) -> Iterator[tuple[Path, Path]]:
+        """The body in a temporary file beside its place, on the disk for sure; and its place."""
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=WRITING, dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                shutil.copyfileobj(body, file, CHUNK)
+                file.flush()
+                os.fsync(file.fileno())
+            yield Path(temporary), path
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
 
@@ -129,11 +162,11 @@ class FolderObjects:
     def _faults(self) -> Iterator[None]:
         if not self.root.is_dir():
             # An empty store in its place would look as if nothing had ever been collected.
-            raise StoreUnavailable(self.where, "the folder is gone")
+            raise StoreUnavailable(self.where, "the folder is gone", ADVICE)
         try:
             yield
         except OSError as error:
-            raise StoreUnavailable(self.where, error.strerror or str(error)) from error
+            raise StoreUnavailable(self.where, error.strerror or str(error), ADVICE) from error
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -143,11 +176,18 @@ class FolderObjects:
 
 
 def open_objects(settings: Settings, url: str | None = None) -> Objects:
-    """The store of the settings, or the one at `url`. Raises WrongSettings if none is set."""
+    """The store of the settings, or the one at `url`. Raises WrongSettings if none is set, or if it could not keep
+
+    the promises of conditional writes. A store that does not answer yet is found out when it is used.
+    """
     parts = urlsplit(url or settings.require_store())
     if parts.scheme == "file":
         return FolderObjects(Path(parts.path))
     # boto3 takes half a second to import, and a folder store has no use for it.
     from common.objects_s3 import S3Objects
 
-    return S3Objects(parts.netloc, parts.path.strip("/"), settings)
+    store = S3Objects(parts.netloc, parts.path.strip("/"), settings)
+    if url is None:
+        with contextlib.suppress(StoreUnavailable):
+            store.prove_conditions()
+    return store

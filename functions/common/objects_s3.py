@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import secrets
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
-from common.errors import Conflict, StoreUnavailable
+from common.errors import Conflict, FieldError, StoreUnavailable, WrongSettings
 from common.objects import Object, check_key
 from common.settings import Settings
 
-ATTEMPTS = 4
+# Some 5 s at most where a server answers at once that it can't: a restart of MinIO passes unnoticed.
+ATTEMPTS, FIRST_PAUSE_S, PATIENCE_S = 6, 0.2, 12.0
+PART = 16 << 20
+PROBE = "jobs/conditional-writes.json"
 _MISSING = ("NoSuchKey", "404", "NotFound")
+# What MinIO, versitygw (through the file system) and others answer where there is no room.
+_FULL = ("XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "507")
+_UNKNOWN = ("NotImplemented", "501")
 _CONDITION = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+
+UNCONDITIONAL = (
+    "this server takes a PUT whose condition (If-None-Match, If-Match) does not hold, so that leases and samples would "
+    "be overwritten. Use one that keeps them: MinIO, versitygw, AWS S3 (docs/operations.md)"
+)
 
 
 class S3Objects:
@@ -34,6 +47,7 @@ class S3Objects:
         self._keys: tuple[str, str] | None = None
         self._client: Any = None
         self._lock = threading.Lock()
+        self._proved = False
         self._connected()
 
     def _connected(self) -> Any:
@@ -61,22 +75,74 @@ class S3Objects:
         if if_match is not None:
             condition = {"IfMatch": if_match}
 
-        def write() -> str:
-            answer = self._connected().put_object(
-                Bucket=self.bucket, Key=self.prefix + check_key(key), Body=body, **condition
-            )
-            return str(answer["ETag"])
+        if condition:
+            self.prove_conditions()
+            return self._write_once(key, body, condition)
+        return str(self._try(lambda: self._put(key, body, {})))
 
-        if not condition:
-            return str(self._try(write))
-        return self._write_once(key, body, write)
+    def _put(self, key: str, body: bytes, condition: dict[str, str]) -> str:
+        name = {"Bucket": self.bucket, "Key": self.prefix + check_key(key)}
+        return str(self._connected().put_object(**name, Body=body, **condition)["ETag"])
+
+    def prove_conditions(self) -> None:
+        """Once: that a write whose condition does not hold is refused. Raises WrongSettings, StoreUnavailable.
+
+        Leases and the promise that a sample is stored once stand on it, and there are servers of S3 that take every
+        PUT. The object that this leaves is never deleted, so that no key needs the right to.
+        """
+        if self._proved:
+            return
+        conditions = ({"IfNoneMatch": "*"}, {"IfNoneMatch": "*"}, {"IfMatch": f'"{"0" * 32}"'})
+        for number, condition in enumerate(conditions):
+            try:
+                self._write_once(PROBE, secrets.token_hex(16).encode(), condition)
+            except Conflict:
+                continue
+            if number:  # the very first one makes the object
+                raise WrongSettings(f"The object store {self.where}", [FieldError("SABUESO_STORE", UNCONDITIONAL)])
+        self._proved = True
+
+    def read_into(self, key: str, file: BinaryIO) -> bool:
+        start = file.tell()
+
+        def read() -> bool:
+            file.seek(start)
+            file.truncate()
+            answer = self._connected().get_object(Bucket=self.bucket, Key=self.prefix + check_key(key))
+            for part in answer["Body"].iter_chunks(1 << 20):
+                file.write(part)
+            return True
+
+        return bool(self._try(read, missing=False))
+
+    def write_from(self, key: str, file: BinaryIO) -> str:
+        part = file.read(PART)
+        if len(part) < PART:
+            return self.put(key, part)
+        name = {"Bucket": self.bucket, "Key": self.prefix + check_key(key)}
+        upload = {**name, "UploadId": self._try(lambda: self._connected().create_multipart_upload(**name))["UploadId"]}
+        etags: list[dict[str, Any]] = []
+        try:
+            while part:
+                facts = {**upload, "PartNumber": len(etags) + 1, "Body": part}
+                answer = self._try(lambda facts=facts: self._connected().upload_part(**facts))
+                etags.append({"PartNumber": facts["PartNumber"], "ETag": answer["ETag"]})
+                part = file.read(PART)
+            whole = {**upload, "MultipartUpload": {"Parts": etags}}
+            return str(self._try(lambda: self._connected().complete_multipart_upload(**whole))["ETag"])
+        except BaseException:
+            with contextlib.suppress(StoreUnavailable):
+                self._try(lambda: self._connected().abort_multipart_upload(**upload))
+            raise
 
     def list(self, prefix: str) -> Iterator[str]:
         token: dict[str, str] = {}
         while True:
             page = self._try(lambda token=token: self._page(prefix, token))
             for entry in page.get("Contents", []):
-                yield str(entry["Key"])[len(self.prefix) :]
+                key = str(entry["Key"])[len(self.prefix) :]
+                if key != PROBE:
+                    yield key
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
@@ -92,35 +158,49 @@ class S3Objects:
     def _page(self, prefix: str, token: dict[str, str]) -> Any:
         return self._connected().list_objects_v2(Bucket=self.bucket, Prefix=self.prefix + prefix, **token)
 
-    def _write_once(self, key: str, body: bytes, write: Any) -> str:
+    def _write_once(self, key: str, body: bytes, condition: dict[str, str]) -> str:
         """A conditional write: after 412 or a lost answer, what is stored tells whether it was ours."""
-        for attempt in range(ATTEMPTS):
+        for attempt, last in _attempts():
             try:
-                return str(write())
+                return self._put(key, body, condition)
             except (ClientError, BotoCoreError) as error:
                 code = _code(error)
                 doubtful = attempt > 0 or code not in _CONDITION
-                stored = self.get(key) if doubtful else None
+                stored = self.get(key) if doubtful and _passing(error, code) else None
                 if stored is not None and stored.body == body:
                     return stored.etag
                 if code in (*_CONDITION, *_MISSING):
                     raise Conflict(f"{key} was written by another") from None
-                if not _passing(error) or attempt == ATTEMPTS - 1:
-                    raise StoreUnavailable(self.where, _why(error)) from error
-                _wait(attempt)
+                if code in _UNKNOWN:
+                    raise WrongSettings(
+                        f"The object store {self.where}", [FieldError("SABUESO_STORE", UNCONDITIONAL)]
+                    ) from None
+                if last or not _passing(error, code):
+                    raise StoreUnavailable(self.where, *_told(error)) from error
         raise AssertionError("unreachable")
 
     def _try(self, call: Any, missing: Any = ...) -> Any:
-        for attempt in range(ATTEMPTS):
+        for _, last in _attempts():
             try:
                 return call()
             except (ClientError, BotoCoreError, OSError) as error:
                 if missing is not ... and _code(error) in _MISSING:
                     return missing
-                if not _passing(error) or attempt == ATTEMPTS - 1:
-                    raise StoreUnavailable(self.where, _why(error)) from error
-                _wait(attempt)
+                if last or not _passing(error, _code(error)):
+                    raise StoreUnavailable(self.where, *_told(error)) from error
         raise AssertionError("unreachable")
+
+
+def _attempts() -> Iterator[tuple[int, bool]]:
+    """Numbers of attempts and whether each is the last; between them doubling pauses with full jitter
+
+    (Brooker, "Exponential backoff and jitter", AWS 2015). A server that hangs is asked fewer times.
+    """
+    until = time.monotonic() + PATIENCE_S
+    for attempt in range(ATTEMPTS):
+        last = attempt == ATTEMPTS - 1 or time.monotonic() > until
+        yield attempt, last
+        time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**attempt))
 
 
 def _make_client(settings: Settings, access_key: str, secret_key: str) -> Any:
@@ -130,7 +210,7 @@ def _make_client(settings: Settings, access_key: str, secret_key: str) -> Any:
         region_name=settings.s3_region,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30, max_pool_connections=16),
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=15, max_pool_connections=16),
     )
 
 
@@ -142,20 +222,28 @@ def _code(error: Exception) -> str:
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 
-def _passing(error: Exception) -> bool:
+def _passing(error: Exception, code: str) -> bool:
     """True where a retry makes sense: no answer, or the server's own trouble."""
     if not isinstance(error, ClientError):
         return True
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    return bool(status >= 500 or status == 429)
+    return bool(status >= 500 or status == 429 or code in _CONDITION) and code not in (*_FULL, *_UNKNOWN)
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, ClientError):
-        return f"{error.operation_name} answered {_code(error)}"
-    return type(error).__name__
-
-
-def _wait(attempt: int) -> None:
-    """Doubling pauses with full jitter, from 0.1 s (Brooker, "Exponential backoff and jitter", AWS 2015)."""
-    time.sleep(random.uniform(0, 0.1 * 2**attempt))
+def _told(error: Exception) -> tuple[str, str]:
+    """What went wrong, and what a person does about it."""
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
+        return "no connection to it", "Start it, or check AWS_ENDPOINT_URL_S3; then this goes on by itself."
+    if not isinstance(error, ClientError):
+        return f"it did not answer in full ({type(error).__name__})", "Look at its log; this goes on by itself."
+    code = _code(error)
+    advice = "Look at its log; this goes on by itself once it works again."
+    if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "Forbidden", "403"):
+        advice = "Check the secrets s3-access-key and s3-secret-key of this function, and what that key may do."
+    elif code == "NoSuchBucket":
+        advice = "Make the bucket: the service `accounts` of infra/compose.yaml does."
+    elif code == "RequestTimeTooSkewed":
+        advice = "The clocks of this machine and of the store differ by more than 15 minutes: let NTP set both."
+    elif code in _FULL:
+        advice = "Its disk or quota is full: make room; then this goes on by itself."
+    return f"{error.operation_name} answered {code}", advice

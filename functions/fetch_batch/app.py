@@ -59,6 +59,6 @@ def create_app(settings: Settings, objects: Objects | None = None) -> Flask:
     @app.get("/<name>")
     def state(name: str) -> Response:
         pipeline = pick(pipelines, name)
-        return answer(**describe(pipeline, collector.dataset(name), store))
+        return answer(**describe(pipeline, collector.dataset(name), store, collector.waiting(name).intents()))
 
     return app

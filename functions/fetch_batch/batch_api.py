@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import unicodedata
@@ -11,11 +12,12 @@ from typing import Any
 import requests
 
 from common.datasets import Dataset
-from common.errors import SourceChanged, SourceExhausted, SourceUnavailable
+from common.errors import Conflict, SourceChanged, SourceExhausted, SourceUnavailable, StoreUnavailable
 from common.executions import make_id, timestamp
 from common.pipelines import Pipeline
 from fetch_batch.tally import STOPPED, Tally
 from fetch_batch.validate import check_rows
+from fetch_batch.waiting import Waiting
 
 MAX_ANSWER = 64_000_000
 MAX_FAILURES = 3
@@ -94,13 +96,20 @@ def next_generation(seen: list[tuple[int, int]], number: int) -> int:
 class BatchApi:
     """Asks a batch-api for the samples of the window that is open now."""
 
-    def __init__(self, pipeline: Pipeline, dataset: Dataset, url: str, params: dict[str, str]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, dataset: Dataset, url: str, params: dict[str, str], waiting: Waiting
+    ) -> None:
         self.pipeline, self.dataset, self.url, self.params = pipeline, dataset, url, params
+        self.waiting = waiting
 
     def collect(
         self, tally: Tally, nonce: str, wanted: int, until: float, timeout_s: float, on_source: Callable[[bool], None]
     ) -> None:
-        """Ask until the open batch has `wanted` samples, the time is over, or the source fails three times."""
+        """Ask until the open batch has `wanted` samples, the time is over, or the source fails three times.
+
+        Before that, what the store could not take the last time. Raises StoreUnavailable.
+        """
+        self._store_waiting(tally, on_source)
         failures = requests_sent = 0
         while requests_sent < 2 * wanted + MAX_FAILURES and failures < MAX_FAILURES:
             left = until - time.monotonic()
@@ -124,31 +133,56 @@ class BatchApi:
     def _ask(self, tally: Tally, nonce: str, timeout_s: float, on_source: Callable[[bool], None]) -> int:
         intent: dict[str, Any] = {"id": make_id("intent"), "time": timestamp(), "lease": nonce, "outcome": None}
         etag = self.dataset.write_intent(intent)
-        outcome = "interrupted"
+        outcome: str | None = None
+        kept: dict[str, Any] = {}
         try:
-            body, made_up, ended = request_batch(self.url, self.params, timeout_s)
-            if ended is not None:
-                on_source(made_up)
-                raise SourceExhausted(f"the source says: {ended}")
-            number, rows = read_batch(body)
-            on_source(made_up)
-            stored = self._store(tally, body, number, rows, intent, made_up)
-            outcome = "stored" if stored else "duplicate"
-            return number
-        except SourceExhausted:
-            outcome = "exhausted"
+            try:
+                body, made_up, ended = request_batch(self.url, self.params, timeout_s)
+                kept = {"body": None if ended else body, "made_up": made_up, "received": timestamp()}
+                if ended is not None:
+                    outcome = "exhausted"
+                    on_source(made_up)
+                    raise SourceExhausted(f"the source says: {ended}")
+                number, stored = self._store(tally, intent, on_source, **kept)
+                outcome = "stored" if stored else "duplicate"
+                return number
+            except (SourceUnavailable, SourceChanged) as error:
+                outcome = f"failed: {error.detail}"
+                raise
+            finally:
+                # A process that is killed here leaves the intent open: then it counts as a lost answer, as it should.
+                if outcome is not None:
+                    self.dataset.write_intent({**intent, "outcome": outcome}, etag)
+        except StoreUnavailable:
+            # The source does not give this answer again.
+            self.waiting.keep(intent, etag, outcome, **kept)
             raise
-        except (SourceUnavailable, SourceChanged) as error:
-            outcome = f"failed: {error.detail}"
-            raise
-        finally:
-            # A store that fails here leaves the intent open: then it counts as a lost answer, as it should.
-            if outcome != "interrupted":
+
+    def _store_waiting(self, tally: Tally, on_source: Callable[[bool], None]) -> None:
+        for path, one in self.waiting.all():
+            intent, outcome, etag = one["intent"], one["outcome"], one["etag"]
+            if outcome is None:
+                try:
+                    stored = self._store(tally, intent, on_source, one["body"], one["made_up"], one["received"])[1]
+                    outcome = "stored" if stored else "duplicate"
+                except (SourceUnavailable, SourceChanged) as error:
+                    outcome = f"failed: {error.detail}"
+            with contextlib.suppress(Conflict):  # the outcome was written although its answer was lost
                 self.dataset.write_intent({**intent, "outcome": outcome}, etag)
+            path.unlink()
 
     def _store(
-        self, tally: Tally, body: bytes, number: int, rows: list[Any], intent: dict[str, Any], made_up: bool
-    ) -> bool:
+        self,
+        tally: Tally,
+        intent: dict[str, Any],
+        on_source: Callable[[bool], None],
+        body: bytes,
+        made_up: bool,
+        received: str,
+    ) -> tuple[int, bool]:
+        """The answer's batch number, and whether it is new. Raises SourceUnavailable if it is no batch."""
+        number, rows = read_batch(body)
+        on_source(made_up)
         report = check_rows(rows, self.pipeline)
         seen = [(int(sample.meta["generation"]), sample.batch) for sample in self.dataset.samples()]
         stored = self.dataset.add_sample(
@@ -156,7 +190,7 @@ class BatchApi:
             body,
             {
                 "format": "json",
-                "time": timestamp(),
+                "time": received,
                 "intent": intent["id"],
                 "source": {"url": self.url, "params": self.params},
                 "made_up": made_up,
@@ -165,4 +199,4 @@ class BatchApi:
             },
         )
         tally.add(number, stored, report)
-        return stored
+        return number, stored

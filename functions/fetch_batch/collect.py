@@ -21,6 +21,7 @@ from fetch_batch.images import collect_images
 from fetch_batch.state import is_complete
 from fetch_batch.table import collect_table
 from fetch_batch.tally import Tally
+from fetch_batch.waiting import Waiting
 
 
 @dataclass
@@ -35,6 +36,9 @@ class Collector:
     def dataset(self, name: str) -> Dataset:
         return self._datasets.setdefault(name, Dataset(self.objects, name))
 
+    def waiting(self, name: str) -> Waiting:
+        return Waiting(self.settings, name)
+
     def collect(self, pipeline: Pipeline, until: float) -> dict[str, Any]:
         """Fetch now; the result as fetch-batch answers it. Raises StoreUnavailable, SourceChanged."""
         dataset = self.dataset(pipeline.name)
@@ -48,7 +52,7 @@ class Collector:
         stored = dataset.source()
         if stored is not None and named is not None and {key: stored[key] for key in named} != named:
             raise SourceChanged(_changed(pipeline.name, stored, named))
-        if complete or named is None:
+        if named is None or (complete and not self.waiting(pipeline.name).intents()):
             return result_of(pipeline, "complete", "the collection is complete")
         interval = self.settings.min_interval_s or pipeline.source.min_interval_s
         key = f"jobs/{pipeline.name}/fetch.json"
@@ -114,7 +118,7 @@ class Collector:
 
         if source.type == "batch-api":
             wanted = self.settings.samples_per_batch or source.samples_per_batch
-            BatchApi(pipeline, dataset, location, params).collect(
+            BatchApi(pipeline, dataset, location, params, self.waiting(pipeline.name)).collect(
                 tally, nonce, wanted, until, self.settings.source_timeout_s, on_source
             )
         elif source.type == "table":

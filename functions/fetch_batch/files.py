@@ -6,10 +6,12 @@ import hashlib
 import os
 import shutil
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
 
 import requests
 
@@ -23,10 +25,14 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 @dataclass(frozen=True)
 class File:
-    """One file of a source: `name` with '/' between folders, `read` gives its bytes when asked."""
+    """One file of a source: `name` with '/' between folders; `open` gives its bytes when asked."""
 
     name: str
-    read: Callable[[], bytes]
+    open: Callable[[], BinaryIO]
+
+    def read(self) -> bytes:
+        with self.open() as file:
+            return file.read()
 
 
 def list_files(location: str, settings: Settings) -> Iterator[File]:
@@ -45,7 +51,7 @@ def list_files(location: str, settings: Settings) -> Iterator[File]:
         elif location.endswith(ARCHIVES):
             yield from _folder_files(_unpack(path, settings))
         else:
-            yield File(path.name, path.read_bytes)
+            yield File(path.name, lambda: path.open("rb"))
     except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise SourceUnavailable(f"{location} can't be read: {error}") from None
 
@@ -53,7 +59,7 @@ def list_files(location: str, settings: Settings) -> Iterator[File]:
 def _folder_files(folder: Path) -> Iterator[File]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not _hidden(path.relative_to(folder)):
-            yield File(path.relative_to(folder).as_posix(), path.read_bytes)
+            yield File(path.relative_to(folder).as_posix(), lambda path=path: path.open("rb"))  # type: ignore[misc]
 
 
 def _hidden(path: Path) -> bool:
@@ -82,16 +88,18 @@ def _unpack(path: Path, settings: Settings) -> Path:
 
 
 def _s3_files(location: str, settings: Settings) -> Iterator[File]:
-    def read(key: str) -> bytes:
-        found = objects.get(key)
-        if found is None:
+    def fetch(key: str) -> BinaryIO:
+        settings.scratch.mkdir(parents=True, exist_ok=True)
+        file = tempfile.TemporaryFile(dir=settings.scratch)  # noqa: SIM115 (whoever reads it closes it)
+        if not objects.read_into(key, file):
             raise SourceUnavailable(f"{location}/{key} is gone")
-        return found.body
+        file.seek(0)
+        return cast(BinaryIO, file)
 
     try:
         objects = open_objects(settings, location)
         for key in objects.list(""):
-            yield File(key, lambda key=key: read(key))  # type: ignore[misc]
+            yield File(key, lambda key=key: fetch(key))  # type: ignore[misc]
     except StoreUnavailable as error:
         raise SourceUnavailable(error.detail) from None
 

@@ -30,9 +30,12 @@ def is_complete(pipeline: Pipeline, dataset: Dataset) -> bool:
     return any(intent["outcome"] == "exhausted" for intent in dataset.intents())
 
 
-def lost_answers(dataset: Dataset, samples: list[Sample], holder: str | None) -> int:
-    """Intents with neither sample nor recorded failure whose lease is over. `holder`: nonce that holds it now."""
-    kept = {sample.meta["intent"] for sample in samples}
+def lost_answers(dataset: Dataset, samples: list[Sample], holder: str | None, waiting: set[str]) -> int:
+    """Intents with neither sample nor recorded failure whose lease is over. `holder`: nonce that holds it now;
+
+    `waiting`: intents whose answers wait for the store.
+    """
+    kept = {sample.meta["intent"] for sample in samples} | waiting
     return sum(
         1
         for intent in dataset.intents()
@@ -44,8 +47,8 @@ def distinct_examples(samples: list[Sample]) -> int:
     return len({example for sample in samples for example in sample.meta["examples"]})
 
 
-def describe(pipeline: Pipeline, dataset: Dataset, objects: Objects) -> dict[str, Any]:
-    """The answer of GET fetch-batch/<pipeline>."""
+def describe(pipeline: Pipeline, dataset: Dataset, objects: Objects, waiting: set[str]) -> dict[str, Any]:
+    """The answer of GET fetch-batch/<pipeline>. `waiting`: intents whose answers wait for the store."""
     samples = dataset.samples()
     missing = missing_batches(pipeline, samples)
     complete = is_complete(pipeline, dataset)
@@ -58,7 +61,7 @@ def describe(pipeline: Pipeline, dataset: Dataset, objects: Objects) -> dict[str
         for intent in dataset.intents()
         if (intent["outcome"] or "").startswith("failed: ")
     )
-    lost = lost_answers(dataset, samples, held_by(objects, f"jobs/{pipeline.name}/fetch.json"))
+    lost = lost_answers(dataset, samples, held_by(objects, f"jobs/{pipeline.name}/fetch.json"), waiting)
     return {
         "pipeline": pipeline.name,
         "source": dataset.source(),
@@ -68,6 +71,7 @@ def describe(pipeline: Pipeline, dataset: Dataset, objects: Objects) -> dict[str
         "samples": len(samples),
         "examples": distinct_examples(samples),
         "lost_answers": lost,
+        "waiting_answers": len(waiting),
         "failures": [{"detail": detail, "count": count} for detail, count in failures.most_common()],
         "quarantine": {
             "rows": sum(sample.meta["rejected_rows"] for sample in samples),
@@ -78,7 +82,7 @@ def describe(pipeline: Pipeline, dataset: Dataset, objects: Objects) -> dict[str
         "executions": [
             {key: record.body[key] for key in SHOWN} for record in history(objects, pipeline.name, "fetch-batch")
         ],
-        "message": _message(complete, samples, missing, lost),
+        "message": _message(complete, samples, missing, lost, len(waiting)),
     }
 
 
@@ -87,13 +91,15 @@ def _batch(number: int, samples: list[Sample]) -> dict[str, int]:
     return {"number": number, "samples": len(here), "examples": distinct_examples(here)}
 
 
-def _message(complete: bool, samples: list[Sample], missing: list[int], lost: int) -> str:
+def _message(complete: bool, samples: list[Sample], missing: list[int], lost: int, waiting: int) -> str:
     """The state in a sentence, for those who read no numbers."""
     if complete and not samples:
         return "complete, but the source never gave any data: there is nothing to train on"
     told = "complete" if complete else "collecting" if samples else "nothing collected yet"
     if missing and samples:
         told += f"; missing batches: {', '.join(map(str, missing))}"
+    if waiting:
+        told += f"; {waiting} answers of the source wait until the object store takes them"
     if lost:
         told += f"; {lost} answers were lost between the source and the store"
     return told

@@ -6,7 +6,9 @@ import csv
 import gzip
 import io
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import BinaryIO, cast
 
 from common.datasets import Dataset, csv_rows
 from common.errors import SourceUnavailable, Unusable
@@ -31,8 +33,8 @@ def collect_table(
     names = [column.name for column in pipeline.columns]
     taken = sum(int(sample.meta["rows"]) for sample in samples)
     batch = max((sample.batch for sample in samples), default=0) + 1
-    rows = _rows(location, names, settings)
-    part = list(itertools.islice(rows, taken, taken + pipeline.source.examples_per_fetch))
+    with closing(_rows(location, names, settings)) as rows:
+        part = list(itertools.islice(rows, taken, taken + pipeline.source.examples_per_fetch))
     on_source(False)
     if not part:
         tally.message = "every row of the source is stored"
@@ -46,17 +48,21 @@ def collect_table(
     tally.add(batch, stored, report)
 
 
-def _rows(location: str, names: list[str], settings: Settings) -> Iterator[list[str]]:
+def _rows(location: str, names: list[str], settings: Settings) -> Generator[list[str]]:
     for file in sorted(list_files(location, settings), key=lambda file: file.name):
         if file.name.endswith((".csv", ".csv.gz")):
             yield from _file_rows(file, location, names)
 
 
-def _file_rows(file: File, location: str, names: list[str]) -> list[list[str]]:
-    body = file.read()
+def _file_rows(file: File, location: str, names: list[str]) -> Generator[list[str]]:
+    """Rows as they are read: a table may be larger than the memory of this function."""
     try:
-        text = (gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body).decode("utf-8-sig")
-        return csv_rows(text, names)
+        with file.open() as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            plain = gzip.open(raw) if packed else raw  # noqa: SIM115 (the wrapper closes it)
+            with io.TextIOWrapper(cast(BinaryIO, plain), "utf-8-sig", newline="") as text:
+                yield from csv_rows(text, names)
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise SourceUnavailable(f"{file.name} of {location} can't be read: {error}") from None
     except Unusable as error:

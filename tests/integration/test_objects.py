@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
+import random
 import secrets
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -110,6 +113,34 @@ def test_a_bad_key_is_refused_before_anything_is_written(store: Objects, key: st
     assert list(store.list("")) == []
 
 
+@pytest.mark.parametrize("size", [0, 1, (16 << 20) - 1, 16 << 20, 40_000_001])
+def test_a_large_body_streams_in_and_out_whole(store: Objects, size: int) -> None:
+    body = random.Random(size).randbytes(size)
+    store.put("key", b"before")
+    etag = store.write_from("key", io.BytesIO(body))
+    with tempfile.TemporaryFile() as file:
+        file.write(b"head")
+        assert store.read_into("key", file)
+        file.seek(0)
+        assert file.read() == b"head" + body
+        assert not store.read_into("none", file)
+    assert store.get("key").etag == etag  # type: ignore[union-attr]
+
+
+def test_a_streamed_write_that_fails_leaves_what_was_there(store: Objects) -> None:
+    class Torn(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 30_000_000:
+                raise ValueError("the disk behind this file is gone")
+            return super().read(size)
+
+    store.put("key", b"before")
+    with pytest.raises(ValueError, match="is gone"):
+        store.write_from("key", Torn(bytes(50_000_000)))
+    assert store.get("key").body == b"before"  # type: ignore[union-attr]
+    assert list(store.list("")) == ["key"]
+
+
 def test_of_many_first_writers_one_wins(open_store: OpenStore) -> None:
     stores = [open_store() for _ in range(4)]
     calls = [
@@ -138,6 +169,7 @@ def test_of_many_writers_over_one_state_one_wins(open_store: OpenStore) -> None:
 def test_a_write_whose_answer_was_lost_is_known_as_ours(minio: Minio, tmp_path: Path) -> None:
     bucket = minio.make_bucket(f"test-{secrets.token_hex(6)}")
     store = S3Objects(bucket, "", read_settings(minio.settings(bucket, tmp_path)))
+    store.prove_conditions()
     put_object, lost = store._client.put_object, []
 
     def lose_first_answer(**request: Any) -> Any:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from flask import Flask, Response
 
+from common.errors import StoreUnavailable
 from conftest import wait_until
 from fetch_batch.app import create_app
-from fetching import fetching
+from fetching import WINDOW_S, fetching
 from local.data_api import FAULT_KINDS, Faults
 
 ROOT = Path(__file__).parents[2]
@@ -186,3 +187,65 @@ def test_a_store_on_s3_that_does_not_answer_is_a_503_problem(make_settings, secr
     assert (answer.status_code, answer.json["type"]) == (503, "urn:sabueso:problem:store-unavailable")
     assert "s3://bucket/prefix" in answer.json["detail"]
     assert "a-secret-text" not in answer.text
+
+
+def fails_while_answering(demo, monkeypatch, fails):
+    """The store goes away once the source has been asked, for writes that `fails` picks by their key."""
+    real = demo.store.put
+
+    def put(key, body, **options):
+        if fails(key, body):
+            raise StoreUnavailable(demo.store.where, "it was stopped")
+        return real(key, body, **options)
+
+    monkeypatch.setattr(demo.store, "put", put)
+
+
+@pytest.mark.parametrize("part", ["/samples/", ".meta.json", "source.json", "outcome"])
+def test_an_answer_that_the_store_could_not_take_waits_and_is_stored_by_the_next_fetch(begin, monkeypatch, part):
+    demo = begin(SABUESO_SAMPLES_PER_BATCH=1)
+    with monkeypatch.context() as patch:
+        fails_while_answering(demo, patch, lambda key, body: part in key or (part == "outcome" and b'"outcome": "stored"' in body))
+        answer = demo.client.post("/covertype")
+        assert (answer.status_code, answer.json["type"]) == (503, "urn:sabueso:problem:store-unavailable")
+        assert demo.client.post("/covertype").status_code == 503
+        assert len(demo.dataset().intents()) == 1  # the source is not asked while the store can't take its answers
+    status = demo.status()
+    assert (status["waiting_answers"], status["lost_answers"]) == (1, 0)
+    assert "1 answers of the source wait" in status["message"]
+    demo.clock.now += WINDOW_S
+    demo.fetch()
+    status = demo.status()
+    assert (status["waiting_answers"], status["lost_answers"]) == (0, 0)
+    samples = demo.dataset().samples()
+    intents = {intent["id"]: intent["outcome"] for intent in demo.dataset().intents()}
+    assert set(intents.values()) == {"stored"}
+    assert sorted(sample.meta["intent"] for sample in samples) == sorted(intents)
+    assert {1, 2} <= {sample.batch for sample in samples}
+
+
+def test_what_waits_is_written_even_if_the_collection_is_complete(begin, monkeypatch):
+    demo = begin(SABUESO_SAMPLES_PER_BATCH=1)
+    demo.windows(9)
+    with monkeypatch.context() as patch:
+        fails_while_answering(demo, patch, lambda key, body: b'"outcome": "stored"' in body)
+        assert demo.client.post("/covertype").status_code == 503
+    status = demo.status()
+    assert (status["complete"], status["waiting_answers"]) == (True, 1)
+    assert demo.fetch()["status"] == "complete"
+    assert demo.status()["waiting_answers"] == 0
+    assert {intent["outcome"] for intent in demo.dataset().intents()} == {"stored", "exhausted"}
+
+
+def test_an_answer_waits_for_its_own_store_alone(begin, make_settings, monkeypatch, tmp_path):
+    demo = begin(SABUESO_SAMPLES_PER_BATCH=1)
+    with monkeypatch.context() as patch:
+        fails_while_answering(demo, patch, lambda key, body: "/samples/" in key)
+        assert demo.client.post("/covertype").status_code == 503
+    other = make_settings(
+        "covertype", **{**demo.settings.environment, "SABUESO_STORE": f"file://{tmp_path}/other-store"}
+    )
+    elsewhere = create_app(other).test_client()
+    assert elsewhere.get("/covertype").json["waiting_answers"] == 0
+    assert elsewhere.post("/covertype").json["results"][0]["stored"] == 1
+    assert demo.status()["waiting_answers"] == 1
