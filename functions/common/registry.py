@@ -15,6 +15,27 @@ CHAMPION = "champion"
 TIMEOUT_S = (3, 20)
 MAX_FILE = 500_000_000
 SERVING = "artifacts/serving"
+_DATABASE = ("OperationalError", "pymysql", "psycopg", "TEMPORARILY_UNAVAILABLE")
+_ARTIFACTS = ("botocore", "endpoint URL", "S3Error", "boto3", "PutObject", "GetObject")
+
+
+def refusal(where: str, what: str, status: int | None, told: str) -> RegistryUnavailable:
+    """What MLflow's answer (none: `status` None) means for a person. `told`: MLflow's own words, searched only."""
+    if status is None:
+        return RegistryUnavailable(where, what)
+    if status == 401:
+        advice = "Check MLFLOW_TRACKING_USERNAME and the secret mlflow-password of this function."
+    elif status == 403 and "host header" in told.lower():
+        advice = "Add the name by which it is called to MLFLOW_ALLOWED_HOSTS."
+    elif status == 403:
+        advice = "This account may not do that: docs/operations.md, Accounts and keys."
+    elif any(word in told for word in _DATABASE):
+        what, advice = f"{what}: its database does not answer", "Start the database; then this goes on by itself."
+    elif any(word in told for word in _ARTIFACTS):
+        what, advice = f"{what}: its artifact store does not answer", "Start the store; then this goes on by itself."
+    else:
+        advice = "Look at its log; this goes on by itself once it works again."
+    return RegistryUnavailable(where, what, advice)
 
 
 class Registry:
@@ -26,6 +47,10 @@ class Registry:
         self._session = requests.Session()
         # Only what the settings say: no proxy or .netrc of the machine stands between us and our own MLflow.
         self._session.trust_env = False
+
+    def check(self) -> None:
+        """One call that needs MLflow and its database. Raises RegistryUnavailable, saying which does not answer."""
+        self._call("GET", "experiments/get-by-name", params={"experiment_name": "Default"})
 
     def version_of(self, name: str, alias: str = CHAMPION) -> str | None:
         """The version an alias points to, or None if there is no such model or alias."""
@@ -78,7 +103,7 @@ class Registry:
     def _download(self, path: str, target: Path) -> None:
         with self._send("GET", path, stream=True) as answer, target.open("wb") as file:
             if not answer.ok:
-                raise RegistryUnavailable(self.where, f"{target.name} answered {answer.status_code}")
+                raise self._refusal(target.name, answer)
             size = 0
             try:
                 for part in answer.iter_content(1 << 20):
@@ -102,7 +127,11 @@ class Registry:
         missing = code == "INVALID_PARAMETER_VALUE" and "alias" in str(body.get("message", "")).lower()
         if code == "RESOURCE_DOES_NOT_EXIST" or missing:
             return None
-        raise RegistryUnavailable(self.where, f"{path} answered {answer.status_code} {code}".strip())
+        raise self._refusal(path, answer, code)
+
+    def _refusal(self, what: str, answer: requests.Response, code: str = "") -> RegistryUnavailable:
+        told = f"{what} answered {answer.status_code} {code}".strip()
+        return refusal(self.where, told, answer.status_code, answer.text)
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         user = self._settings.mlflow_user
@@ -112,7 +141,7 @@ class Registry:
                 method, f"{self.where}/api/2.0/{_api(path)}", timeout=TIMEOUT_S, auth=auth, **request
             )
         except requests.RequestException as error:
-            raise RegistryUnavailable(self.where, type(error).__name__) from None
+            raise RegistryUnavailable(self.where, f"no connection to it ({type(error).__name__})") from None
 
 
 def _api(path: str) -> str:

@@ -108,6 +108,13 @@ VARIABLES = (
     Variable(
         "SABUESO_SOURCE_TIMEOUT_S", "source_timeout_s", "10", _positive, "seconds given to one request to a source"
     ),
+    Variable(
+        "SABUESO_PATIENCE_S",
+        "patience_s",
+        "900",
+        _positive,
+        "seconds that a training waits for MLflow or the store; after that a later tick takes it up",
+    ),
     Variable("SABUESO_MAX_BODY_MB", "max_body_mb", "20", _positive, "largest request body taken, in megabytes"),
     Variable("SABUESO_THREADS", "threads", "4", _count, "threads that answer requests"),
     Variable(
@@ -162,6 +169,7 @@ class Settings:
     refresh_s: float
     fetch_s: float
     source_timeout_s: float
+    patience_s: float
     max_body_mb: float
     threads: int
     train_memory_mb: float | None

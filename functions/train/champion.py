@@ -68,14 +68,12 @@ def load_champion(
 
 
 def move_champion(
-    objects: Objects, registry: Registry, pipeline: str, version: str, reason: str, by: str
-) -> str | None:
-    """Point the alias at a version and record it; returns the version it pointed at before."""
-    previous = registry.version_of(pipeline)
+    objects: Objects, registry: Registry, pipeline: str, version: str, previous: str | None, reason: str, by: str
+) -> None:
+    """Point the alias, which is at `previous`, at a version and record it; asked again it does no harm."""
     registry.move_alias(pipeline, version)
     facts = {"version": version, "previous": previous, "reason": reason, "by": by}
     begin(objects, pipeline, "alias", facts).end("finished")
-    return previous
 
 
 def promote(objects: Objects, registry: Registry, settings: Settings, pipeline: str, version: str) -> str | None:
@@ -88,7 +86,8 @@ def promote(objects: Objects, registry: Registry, settings: Settings, pipeline: 
             Bundle(Path(folder), settings.secret("bundle-key")).check_golden()
         except BundleRefused as error:
             raise Unusable(f"version {version} can't serve: {error.detail}") from None
-    previous = move_champion(objects, registry, pipeline, version, "promoted by hand", "person")
+    previous = registry.version_of(pipeline)
+    move_champion(objects, registry, pipeline, version, previous, "promoted by hand", "person")
     registry.tag_version(pipeline, version, {"sabueso.decision": "promoted", "sabueso.reason": "promoted by hand"})
     return previous
 
@@ -104,7 +103,7 @@ def rollback(objects: Objects, registry: Registry, pipeline: str) -> tuple[str, 
             break
     else:
         raise Unusable(f"{pipeline} had no other champion to go back to")
-    move_champion(objects, registry, pipeline, version, f"rolled back from version {now}", "person")
+    move_champion(objects, registry, pipeline, version, now, f"rolled back from version {now}", "person")
     if now is not None:
         registry.tag_version(pipeline, now, {"sabueso.rejected": "true", "sabueso.reason": "rolled back"})
     return version, now or ""
@@ -133,3 +132,11 @@ def as_tags(verdict: Verdict) -> dict[str, str]:
         "sabueso.reason": verdict.reason,
         "sabueso.gate": json.dumps({key: value for key, value in numbers.items() if value is not None}),
     }
+
+
+def metrics_of(version: dict[str, Any]) -> dict[str, float]:
+    """The metrics that a version was tagged with."""
+    try:
+        return dict(json.loads(version["tags"].get("sabueso.metrics", "{}")))
+    except ValueError:
+        return {}

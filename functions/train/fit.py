@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from common.errors import StoreUnavailable
 from common.objects import Objects
 from train.metrics import accuracy_of, confusion, log_loss
 
+LOG = logging.getLogger("sabueso.train")
 CHECKPOINT_S = 20.0
 PROBE_STEPS, PROBE_WARM = 8, 2
 SPARE = 1.05
@@ -39,24 +43,29 @@ class Batches(Protocol):
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]: ...
 
 
+def _at_once(call: Callable[[], Any]) -> Any:
+    return call()
+
+
 @dataclass
 class Checkpoint:
     """State of a fit in the object store, under jobs/<pipeline>/checkpoints/<fingerprint>/."""
 
     objects: Objects
     prefix: str
+    wait: Callable[[Callable[[], Any]], Any] = _at_once  # what waits for a store that is away
     saved: float = field(default_factory=time.monotonic)
 
     def load(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
         """The plan and arrays of an earlier fit, or None."""
-        plan, state = self.objects.get(self.prefix + "plan.json"), self.objects.get(self.prefix + "state.npz")
+        plan, state = (self.wait(partial(self.objects.get, self.prefix + name)) for name in ("plan.json", "state.npz"))
         if plan is None or state is None:
             return None
         with np.load(io.BytesIO(state.body), allow_pickle=False) as arrays:
             return json.loads(plan.body), dict(arrays)
 
     def save_plan(self, plan: dict[str, Any]) -> None:
-        self.objects.put(self.prefix + "plan.json", json.dumps(plan).encode())
+        self.wait(lambda: self.objects.put(self.prefix + "plan.json", json.dumps(plan).encode()))
 
     def save(self, arrays: dict[str, np.ndarray]) -> None:
         file = io.BytesIO()
@@ -123,13 +132,22 @@ class Fit:
             facts = {"train_loss": loss, "tune_log_loss": tune_loss, "tune_accuracy": tune_accuracy}
             self.on_epoch(epoch + 1, plan["epochs"], facts)
             taken = spent + time.monotonic() - began
-            if self.checkpoint.due():
-                self.checkpoint.save(self._state(epoch, best, taken))
-            if taken > budget_s:
+            over = taken > budget_s or epoch == plan["epochs"] - 1
+            if over or self.checkpoint.due():
+                # The last state too: what comes after the fit may have to be taken up as well.
+                self._save(self._state(plan["epochs"] - 1 if over else epoch, best, taken))
+            if over:
                 break
         for variable, value in zip(self.model.variables, self.best, strict=True):
             variable.assign(value)
         return plan
+
+    def _save(self, state: dict[str, np.ndarray]) -> None:
+        try:
+            self.checkpoint.save(state)
+        except StoreUnavailable as error:  # the fit goes on, and tries again when the next one is due
+            self.checkpoint.saved = time.monotonic()
+            LOG.warning("no checkpoint was written: %s", error.detail)
 
     def _plan(self, until: float) -> int:
         """Epochs that fit into the time left, by the measured time of steps; weights are put back afterwards."""

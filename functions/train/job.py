@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -13,19 +14,22 @@ from dataclasses import asdict
 from typing import Any
 
 from common.datasets import Dataset
-from common.errors import AlreadyRunning, SabuesoError
+from common.errors import AlreadyRunning, Conflict, SabuesoError, StoreUnavailable, Unavailable
 from common.executions import Execution, resume
 from common.leases import Lease, take_over
 from common.objects import Objects, open_objects
 from common.pipelines import Pipeline, pick, read_pipelines
 from common.registry import Registry
 from common.settings import Settings, read_settings
-from train.snapshot import PARTS, read_examples, snapshot_samples, store_snapshot
+from train.champion import metrics_of
+from train.patience import AWAY, Patience
+from train.snapshot import PARTS, Examples, read_examples, snapshot_samples, store_snapshot
 
 # Grows when the same snapshot and settings would give another version: a new recipe, a new format.
 RECIPE = 1
 LOG = logging.getLogger("sabueso.train")
-FINISHED = ("promoted", "kept", "incomparable", "superseded")
+QUIET_S = 15.0
+FINISHED: tuple[str | None, ...] = ("promoted", "kept", "incomparable", "superseded")
 
 
 def settings_fingerprint(pipeline: Pipeline, budget_s: float) -> str:
@@ -51,62 +55,95 @@ class Job:
         self.execution, self.lease = execution, lease
         self.registry = Registry(settings)
         self.budget_s = settings.budget_s(pipeline.name, pipeline.train.budget_s)
+        self.patience = Patience(settings.patience_s, self._tell_waiting)
+        self._quiet_until = 0.0
 
     def run(self, force: bool) -> None:
         """Raises SabuesoError for what can be told in words."""
         dataset = Dataset(self.objects, self.pipeline.name)
         self.stage("reading examples", 0.01)
         resumed = self.execution.body["resumed_snapshot"]
-        samples = snapshot_samples(dataset, resumed) if resumed else None
-        examples = read_examples(self.pipeline, dataset, samples or dataset.samples())
-        snapshot = store_snapshot(dataset, examples)
+
+        def read() -> tuple[Examples, str]:
+            samples = snapshot_samples(dataset, resumed) if resumed else None
+            found = read_examples(self.pipeline, dataset, samples or dataset.samples())
+            return found, store_snapshot(dataset, found)
+
+        examples, snapshot = self.patience(read)
         settings = settings_fingerprint(self.pipeline, self.budget_s)
         sizes = {name: int((examples.parts == part).sum()) for part, name in enumerate(PARTS)}
-        self.execution.update(
+        self.stage(
+            "snapshot taken",
+            0.02,
             snapshot=snapshot,
             settings=settings,
             examples=len(examples.hashes),
             conflicting=examples.conflicting,
             sizes=sizes,
         )
-        same = None if force else self.trained_already(snapshot, settings)
+        same = None if force else self.patience(lambda: self.trained_already(snapshot, settings))
         if same is not None:
-            self.execution.end(
+            self.end(
                 "finished",
                 decision="skipped",
                 progress=1.0,
                 stage="done",
                 version=same["version"],
-                metrics=_metrics_of(same),
+                metrics=metrics_of(same),
                 reason=f"version {same['version']} was trained on the same snapshot with the same settings",
             )
             return
         # TensorFlow and MLflow take seconds to import: a job that is skipped does without.
-        from train.make_version import make_version
+        from train.make_version import judge_left, make_version
 
-        make_version(self, examples, snapshot, settings)
+        left = None if force else self.patience(lambda: self.trained_already(snapshot, settings, (None,)))
+        if left is None or not judge_left(self, examples, left):
+            make_version(self, examples, snapshot, settings)
 
-    def trained_already(self, snapshot: str, settings: str) -> dict[str, Any] | None:
-        """A finished version of the same snapshot and settings, if there is one."""
+    def end(self, state: str, **facts: Any) -> None:
+        self.patience(lambda: self.execution.end(state, **facts))
+
+    def trained_already(
+        self, snapshot: str, settings: str, decisions: tuple[str | None, ...] = FINISHED
+    ) -> dict[str, Any] | None:
+        """A version of the same snapshot and settings with one of the decisions, if there is one."""
         for version in self.registry.versions(self.pipeline.name):
             tags = version["tags"]
             same = tags.get("sabueso.snapshot") == snapshot and tags.get("sabueso.settings") == settings
-            if same and tags.get("sabueso.decision") in FINISHED:
+            if same and tags.get("sabueso.decision") in decisions:
                 return version
         return None
 
     def stage(self, stage: str, progress: float, **more: Any) -> None:
-        """Tell where the job is. Raises AlreadyRunning if the lease was lost: then another works on this."""
+        """Record where the job is. Raises AlreadyRunning if the lease was lost: then another works on this."""
+        self._hold_lease()
+        self.patience(lambda: self._record(stage=stage, progress=round(progress, 4), **more))
+
+    def tell(self, stage: str, progress: float) -> None:
+        """As `stage`, for what a fit tells on its way: it does not wait for a store that is away."""
+        self._hold_lease()
+        if time.monotonic() < self._quiet_until:
+            return
+        try:
+            self._record(stage=stage, progress=round(progress, 4))
+        except StoreUnavailable as error:
+            LOG.warning("%s", error.detail)
+            self._quiet_until = time.monotonic() + QUIET_S
+
+    def _hold_lease(self) -> None:
         if self.lease.lost:
             raise AlreadyRunning("the lease was lost to another execution")
-        self.execution.update(stage=stage, progress=round(progress, 4), **more)
 
+    def _record(self, **facts: Any) -> None:
+        try:
+            self.execution.update(**facts)
+        except Conflict:
+            raise AlreadyRunning("another execution took this one up") from None
 
-def _metrics_of(version: dict[str, Any]) -> dict[str, float]:
-    try:
-        return dict(json.loads(version["tags"].get("sabueso.metrics", "{}")))
-    except ValueError:
-        return {}
+    def _tell_waiting(self, why: str | None) -> None:
+        LOG.warning("%s", why or "it is back")
+        with contextlib.suppress(StoreUnavailable):
+            self._record(reason=(why and f"waiting: {why}") or "")
 
 
 def main(argv: list[str]) -> int:
@@ -119,23 +156,36 @@ def main(argv: list[str]) -> int:
     tempfile.tempdir = str(settings.scratch)
     objects = open_objects(settings)
     pipeline = pick(read_pipelines(settings.pipelines), name)
-    execution = resume(objects, key)
     began = time.monotonic()
+    patience = Patience(settings.patience_s, lambda why: LOG.warning("%s", why or "it is back"))
+
+    def end(state: str, reason: str) -> None:
+        # A record that was closed by whoever took the job up stays as it is.
+        with contextlib.suppress(Conflict):
+            execution.end(state, reason=reason, seconds=round(time.monotonic() - began, 1))
+
     try:
-        with take_over(objects, f"jobs/{name}/train.json", nonce, settings.lease_s) as lease:
+        execution = patience(lambda: resume(objects, key))
+        lease = patience(lambda: take_over(objects, f"jobs/{name}/train.json", nonce, settings.lease_s))
+        with lease:
             try:
                 Job(settings, objects, pipeline, execution, lease).run(force == "force")
                 return 0
+            except (AlreadyRunning, Unavailable) as error:
+                LOG.warning("%s: %s", error.kind, error.detail)
+                end("interrupted", error.detail)
             except SabuesoError as error:
                 LOG.warning("%s: %s", error.kind, error.detail)
-                execution.end("failed", reason=error.detail, seconds=round(time.monotonic() - began, 1))
+                end("failed", error.detail)
             except Exception as error:
                 LOG.exception("the training failed")
-                told = f"{type(error).__name__}: {str(error)[:300]}"
-                execution.end("failed", reason=told, seconds=round(time.monotonic() - began, 1))
+                end("failed", f"{type(error).__name__}: {str(error)[:300]}")
     except AlreadyRunning as error:
         LOG.warning("%s", error.detail)
-        execution.end("interrupted", reason=error.detail)
+        end("interrupted", error.detail)
+    except StoreUnavailable as error:
+        LOG.warning("%s", error.detail)  # the next training closes this one's record
+        return AWAY
     return 1
 
 

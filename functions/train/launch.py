@@ -20,6 +20,7 @@ from common.objects import Objects
 from common.pipelines import Pipeline
 from common.settings import Settings
 from common.web import log
+from train.patience import AWAY
 
 FUNCTIONS = Path(__file__).resolve().parent.parent
 MEMORY_SHARE = 0.85
@@ -83,6 +84,10 @@ class Launcher:
         watcher.start()
         return str(record.body["id"])
 
+    def command(self, *arguments: str) -> list[str]:
+        """The child: train/job.py with its arguments."""
+        return [sys.executable, "-m", "train.job", *arguments]
+
     def cancel(self, pipeline: str) -> str:
         """Stop the job; its id. Raises NotFound if none runs in this process."""
         child = self._children.get(pipeline)
@@ -110,7 +115,7 @@ class Launcher:
         return {}
 
     def _spawn(self, pipeline: str, record: Execution, lease: Lease, force: bool) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "train.job", pipeline, record.key, lease.nonce, "force" if force else "-"]
+        command = self.command(pipeline, record.key, lease.nonce, "force" if force else "-")
         environment = {**self.settings.environment, "PYTHONPATH": str(FUNCTIONS)}
         self._log_path(pipeline).parent.mkdir(parents=True, exist_ok=True)
         with self._log_path(pipeline).open("wb") as output:
@@ -142,6 +147,8 @@ class Launcher:
             record.end(
                 "out-of-memory", reason=f"the job came to {MEMORY_SHARE:.0%} of the memory limit and was stopped"
             )
+        elif code == AWAY:
+            record.end("interrupted", reason="the object store stayed away; a later tick takes it up")
         elif code < 0:
             record.end(
                 "interrupted", reason=f"the job was ended by {signal.Signals(-code).name}; a later tick takes it up"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import time
 from collections import Counter
@@ -13,9 +14,10 @@ import keras
 import numpy as np
 
 from common.bundle import NETWORK, Bundle, sign_bundle
+from common.errors import BundleRefused, RegistryUnavailable
 from common.executions import timestamp
 from common.network import Network
-from train.champion import as_tags, judge, load_champion, move_champion
+from train.champion import as_tags, judge, load_champion, metrics_of, move_champion
 from train.export import calibrate, compare_network, fit_novelty, serving_network, write_golden, write_network
 from train.fit import Checkpoint, Fit, best_temperature, predict_both
 from train.gate import Verdict
@@ -28,6 +30,7 @@ from train.tracking import Tracking
 if TYPE_CHECKING:
     from train.job import Job
 
+LOG = logging.getLogger("sabueso.train")
 FIT_FROM, FIT_TO = 0.05, 0.85
 FIT_SHARE = 0.9
 
@@ -38,22 +41,19 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
     pipeline = job.pipeline
     tags = {"sabueso.pipeline": pipeline.name, "sabueso.snapshot": snapshot, "sabueso.settings": settings}
     tags |= {"sabueso.execution": job.execution.body["id"], "mlflow.source.git.commit": job.settings.git_commit}
-    tracking = Tracking(pipeline, job.settings, job.execution.body["run_id"], tags)
+    wait = job.patience
+    tracking = wait(lambda: Tracking(pipeline, job.settings, job.execution.body["run_id"], tags))
     status = "FAILED"
     try:
         job.stage("preparing", 0.03, run_id=tracking.run_id, run_url=tracking.url)
         sizes = job.execution.body["sizes"]
-        tracking.params(
-            {
-                **{f"examples_{part}": size for part, size in sizes.items()},
-                "budget_s": job.budget_s,
-                "seed": pipeline.train.seed,
-            }
-        )
-        tracking.dataset(
-            snapshot, examples.labels, f"datasets/{pipeline.name}/snapshots/{snapshot}.json", examples.made_up
-        )
-        checkpoint = Checkpoint(job.objects, f"jobs/{pipeline.name}/checkpoints/{snapshot[:24]}-{settings[:8]}/")
+        params = {"budget_s": job.budget_s, "seed": pipeline.train.seed}
+        params |= {f"examples_{part}": size for part, size in sizes.items()}
+        wait(lambda: tracking.params(params))
+        source = f"datasets/{pipeline.name}/snapshots/{snapshot}.json"
+        wait(lambda: tracking.dataset(snapshot, examples.labels, source, examples.made_up))
+        place = f"jobs/{pipeline.name}/checkpoints/{snapshot[:24]}-{settings[:8]}/"
+        checkpoint = Checkpoint(job.objects, place, job.patience)
         model, preparation = _fit(job, examples, tracking, checkpoint)
         with tempfile.TemporaryDirectory() as scratch:
             serving = Path(scratch) / "serving"
@@ -64,24 +64,44 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
             sign_bundle(serving, contract, job.settings.secret("bundle-key"))
             bundle = Bundle(serving, job.settings.secret("bundle-key"))
             bundle.check_golden()
-            version = tracking.register(
-                serving, _example_inputs(preparation, examples), _version_tags(tags, metrics), _told(contract, metrics)
-            )
+            raw, told = _example_inputs(preparation, examples), _told(contract, metrics)
+            version = wait(lambda: tracking.register(serving, raw, _version_tags(tags, metrics), told))
             job.stage("gate", 0.97, version=version)
             verdict = _gate(job, examples, bundle, version, Path(scratch))
-        job.registry.tag_version(pipeline.name, version, as_tags(verdict))
-        checkpoint.clear()
+        wait(checkpoint.clear)
         status = "FINISHED"
-        job.execution.end(
-            "finished",
-            decision=verdict.decision,
-            reason=verdict.reason,
-            progress=1.0,
-            stage="done",
-            seconds=round(time.monotonic() - began, 1),
-        )
+        _end(job, verdict, began)
     finally:
-        tracking.end(status)
+        try:
+            wait(lambda: tracking.end(status))
+        except RegistryUnavailable as error:
+            LOG.warning("MLflow did not hear of the end of the run: %s", error.detail)
+
+
+def judge_left(job: Job, examples: Examples, version: dict[str, Any]) -> bool:
+    """Bring a version to its end that an earlier execution registered but did not judge; False if it can't serve."""
+    began = time.monotonic()
+    name, number = job.pipeline.name, str(version["version"])
+    job.stage("gate", 0.97, version=number, run_id=version.get("run_id"), metrics=metrics_of(version))
+    with tempfile.TemporaryDirectory() as scratch:
+        serving = Path(scratch) / "serving"
+        serving.mkdir()
+        job.patience(lambda: job.registry.download_bundle(name, number, serving))
+        try:
+            bundle = Bundle(serving, job.settings.secret("bundle-key"))
+            bundle.check_golden()
+        except BundleRefused as error:
+            LOG.warning("version %s was left without a decision and can't serve: %s", number, error.detail)
+            return False
+        verdict = _gate(job, examples, bundle, number, Path(scratch))
+    _end(job, verdict, began)
+    return True
+
+
+def _end(job: Job, verdict: Verdict, began: float) -> None:
+    seconds = round(time.monotonic() - began, 1)
+    facts = {"decision": verdict.decision, "reason": verdict.reason, "progress": 1.0, "stage": "done"}
+    job.end("finished", **facts, seconds=seconds)
 
 
 def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoint) -> tuple[keras.Model, Preparation]:
@@ -98,14 +118,15 @@ def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoin
     def on_epoch(done: int, total: int, facts: dict[str, float]) -> None:
         curves.append({"epoch": done, **facts})
         tracking.metrics(facts, step=done)
-        job.stage(f"epoch {done} of {total}", FIT_FROM + (FIT_TO - FIT_FROM) * done / total)
+        job.tell(f"epoch {done} of {total}", FIT_FROM + (FIT_TO - FIT_FROM) * done / total)
 
     job.stage("planning epochs", FIT_FROM)
     fit = Fit(model, batches, (preparation.encode(tune_inputs), tune_labels), checkpoint, on_epoch)
     left = max(job.budget_s * FIT_SHARE - (time.monotonic() - began), 0.3 * job.budget_s)
-    tracking.params({**{f"plan_{key}": value for key, value in fit.run(left).items()}, "weights": model.count_params()})
+    plan = {f"plan_{key}": value for key, value in fit.run(left).items()}
+    job.patience(lambda: tracking.params({**plan, "weights": model.count_params()}))
     if curves:
-        tracking.figure(curves_figure(curves), "learning_curves")
+        job.patience(lambda: tracking.figure(curves_figure(curves), "learning_curves"))
     return answering(pipeline, model), preparation
 
 
@@ -150,23 +171,29 @@ def _export(
         "trained_at": "",
     }
     job.stage("evaluating", 0.9)
-    metrics = _evaluate(examples, contract, serving, preparation, tracking)
+    metrics = _evaluate(job, examples, contract, serving, preparation, tracking)
     tracking.metrics({**metrics, "export_apart": apart, "temperature": temperature})
     return contract, metrics
 
 
 def _evaluate(
-    examples: Examples, contract: dict[str, Any], serving: Path, preparation: Preparation, tracking: Tracking
+    job: Job,
+    examples: Examples,
+    contract: dict[str, Any],
+    serving: Path,
+    preparation: Preparation,
+    tracking: Tracking,
 ) -> dict[str, float]:
     """Metrics of the exported network on the holdout, into the contract and MLflow."""
     inputs, labels = examples.of(2)
     names = tuple(label["value"] for label in contract["labels"])
     probabilities, _ = Network(serving / NETWORK).predict(preparation.encode(inputs).astype(np.float32))
     contract["metrics"], contract["per_class"] = evaluate(probabilities, labels, names)
-    tracking.table(contract["per_class"], "per_class.json")
-    tracking.figure(confusion_figure(probabilities, labels, names), "confusion_matrix")
-    tracking.figure(reliability_figure(probabilities, labels), "reliability")
-    tracking.table(_worst(examples, probabilities, labels, names), "worst_mistakes.json")
+    wait, worst = job.patience, _worst(examples, probabilities, labels, names)
+    wait(lambda: tracking.table(contract["per_class"], "per_class.json"))
+    wait(lambda: tracking.figure(confusion_figure(probabilities, labels, names), "confusion_matrix"))
+    wait(lambda: tracking.figure(reliability_figure(probabilities, labels), "reliability"))
+    wait(lambda: tracking.table(worst, "worst_mistakes.json"))
     return {key: one["value"] for key, one in contract["metrics"].items() if isinstance(one, dict)}
 
 
@@ -237,13 +264,20 @@ def _gate(job: Job, examples: Examples, ours: Bundle, version: str, scratch: Pat
     """Judge, then move the alias if the champion and the lease are still those of before."""
     folder = scratch / "champion"
     folder.mkdir()
-    name = job.pipeline.name
-    before, champion, wrong = load_champion(job.registry, job.settings, name, folder)
+    name, wait = job.pipeline.name, job.patience
+    before, champion, wrong = wait(lambda: load_champion(job.registry, job.settings, name, folder))
+    if before == version:  # an earlier execution moved the alias, and ended before it could say so
+        before, champion = None, None
     if before is not None and champion is None:
-        return Verdict("incomparable", f"champion {before} can't be loaded: {wrong}", float("nan"))
-    verdict = judge(job.pipeline, examples, ours, champion)
+        verdict = Verdict("incomparable", f"champion {before} can't be loaded: {wrong}", float("nan"))
+    else:
+        verdict = judge(job.pipeline, examples, ours, champion)
     if verdict.decision == "promoted":
-        if job.lease.lost or not job.lease.renew() or job.registry.version_of(name) != before:
-            return Verdict("superseded", f"the champion changed meanwhile; {verdict.reason}", verdict.score)
-        move_champion(job.objects, job.registry, name, version, verdict.reason, "gate")
+        now = wait(lambda: job.registry.version_of(name))
+        if job.lease.lost or not job.lease.renew() or now not in (before, version):
+            verdict = Verdict("superseded", f"the champion changed meanwhile; {verdict.reason}", verdict.score)
+        else:
+            reason = verdict.reason
+            wait(lambda: move_champion(job.objects, job.registry, name, version, before, reason, "gate"))
+    wait(lambda: job.registry.tag_version(name, version, as_tags(verdict)))
     return verdict

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.exceptions import MlflowException
+import requests
+from mlflow.entities import LoggedModelStatus, Metric
+from mlflow.exceptions import MlflowException, RestException
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, Schema, TensorSpec
 
+from common.errors import RegistryUnavailable
 from common.pipelines import Pipeline
+from common.registry import Registry, refusal
 from common.settings import Settings
 from train.model_code import write_model_code
 
 REQUIREMENTS = ("ai-edge-litert", "mlflow", "numpy", "pandas", "pillow")
+QUIET_S, MOST_METRICS = 15.0, 1000
 LOG = logging.getLogger("sabueso.train")
 
 
 def connect(settings: Settings) -> None:
     """Point MLflow's client at the server; it reads account and password from the environment of this process."""
+    # Its own repeats would stop a fit for minutes, and repeat what must not be done twice; we wait by ourselves.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     if settings.mlflow_user:
         os.environ["MLFLOW_TRACKING_USERNAME"] = settings.mlflow_user
         os.environ["MLFLOW_TRACKING_PASSWORD"] = settings.own_secret("mlflow-password")
@@ -32,46 +44,139 @@ def connect(settings: Settings) -> None:
     mlflow.set_registry_uri(settings.mlflow_uri)
 
 
+@contextmanager
+def asked(registry: Registry) -> Iterator[None]:
+    """Raises RegistryUnavailable for every failure that may pass or that a person can mend; others as they are."""
+    try:
+        yield
+    except (MlflowException, requests.RequestException) as error:
+        told = str(error)
+        status = error.get_http_status_code() if isinstance(error, RestException) else _status(told)
+        if status in (401, 403):
+            raise refusal(registry.where, f"it answered {status}", status, told) from None
+        if status is not None and status < 500 and status != 429:
+            raise
+        # MLflow's client hides what the server said: ask once more in plain words.
+        registry.check()
+        if "mlflow-artifacts" in told:
+            why, advice = "its artifact store does not take files", "Start the store, or look at MLflow's log."
+            raise RegistryUnavailable(registry.where, why, advice) from None
+        raise refusal(registry.where, f"a call failed ({status or type(error).__name__})", 500, told) from None
+
+
+def _status(told: str) -> int | None:
+    """The HTTP status that a failure of MLflow's client was about; None where it is about no answer at all.
+
+    A failure that has to do with no server is one that repeating does not mend: 400.
+    """
+    found = re.search(r"error code (\d{3})|too many (\d{3}) error|(\d{3}) (?:Client|Server) Error", told)
+    if found:
+        return int(next(one for one in found.groups() if one))
+    return None if "failed with exception" in told or "Timed out" in told or "onnection" in told else 400
+
+
 class Tracking:
-    """One MLflow run. Metrics on the way may fail without harm; the version may not."""
+    """One MLflow run of one execution: found again by its tag, so that nothing is made twice by asking again.
+
+    All but `metrics` raise RegistryUnavailable and may be called again after it.
+    """
 
     def __init__(self, pipeline: Pipeline, settings: Settings, run_id: str | None, tags: dict[str, str]) -> None:
-        connect(settings)
-        self.pipeline = pipeline
-        experiment = mlflow.set_experiment(f"sabueso-{pipeline.name}")
-        self.run = mlflow.start_run(run_id=run_id, tags=tags, log_system_metrics=False)
-        self.run_id = str(self.run.info.run_id)
+        self.pipeline, self.registry = pipeline, Registry(settings)
+        self._unsent: list[Metric] = []
+        self._quiet_until = 0.0
+        with asked(self.registry):
+            connect(settings)
+            experiment = mlflow.set_experiment(f"sabueso-{pipeline.name}").experiment_id
+            self.client = mlflow.MlflowClient()
+            self.run_id = run_id or self._run_of(experiment, tags)
+            mlflow.start_run(run_id=self.run_id, log_system_metrics=False)
         public = settings.mlflow_public or settings.mlflow_uri
-        self.url = f"{public}/#/experiments/{experiment.experiment_id}/runs/{self.run_id}"
+        self.url = f"{public}/#/experiments/{experiment}/runs/{self.run_id}"
+
+    def _run_of(self, experiment: str, tags: dict[str, str]) -> str:
+        wanted = f"tags.`sabueso.execution` = '{tags['sabueso.execution']}'"
+        found = self.client.search_runs([experiment], wanted, max_results=1)
+        job = {"mlflow.source.name": "train", "mlflow.source.type": "JOB"}
+        run = found[0] if found else self.client.create_run(experiment, tags={**job, **tags})
+        return str(run.info.run_id)
 
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
+        """Log now, or, while MLflow is away, with the next ones."""
+        now = int(time.time() * 1000)
+        self._unsent += [Metric(key, value, now, step or 0) for key, value in values.items()]
+        if time.monotonic() < self._quiet_until:
+            return
         try:
-            mlflow.log_metrics(values, step=step)
-        except MlflowException as error:
-            LOG.warning("MLflow did not take metrics of step %s: %s", step, error.error_code)
+            self.send_metrics()
+        except RegistryUnavailable as error:
+            LOG.warning("metrics are kept for later: %s", error.detail)
+            self._quiet_until = time.monotonic() + QUIET_S
+
+    def send_metrics(self) -> None:
+        while self._unsent:
+            part = self._unsent[:MOST_METRICS]
+            with asked(self.registry):
+                self.client.log_batch(self.run_id, metrics=part)
+            del self._unsent[:MOST_METRICS]
 
     def params(self, values: dict[str, Any]) -> None:
-        mlflow.log_params(values)
+        with asked(self.registry):
+            mlflow.log_params(values)
 
     def dataset(self, fingerprint: str, labels: np.ndarray, source: str, made_up: bool) -> None:
         """The snapshot as dataset input; its digest is the start of the fingerprint."""
         data = mlflow.data.from_numpy(  # type: ignore[attr-defined]
             labels, source=source, name=f"{self.pipeline.name}-snapshot", digest=fingerprint[:32]
         )
-        mlflow.log_input(data, context="training", tags={"snapshot": fingerprint, "made_up": str(made_up).lower()})
+        tags = {"snapshot": fingerprint, "made_up": str(made_up).lower()}
+        with asked(self.registry):
+            mlflow.log_input(data, context="training", tags=tags)
 
     def figure(self, figure: Any, name: str) -> None:
-        mlflow.log_figure(figure, f"figures/{name}.png")
+        with asked(self.registry):
+            mlflow.log_figure(figure, f"figures/{name}.png")
 
     def table(self, rows: list[dict[str, Any]], name: str) -> None:
-        mlflow.log_dict({"rows": rows}, name)
+        with asked(self.registry):
+            mlflow.log_dict({"rows": rows}, name)
 
     def register(self, serving: Path, examples: list[Any], tags: dict[str, str], description: str) -> str:
-        """Log the model from code with its bundle, register it; returns the version."""
+        """Log the model from code with its bundle, register it; returns the version.
+
+        What an earlier call left half done is taken away; a version that it registered is returned.
+        """
+        with asked(self.registry):
+            known = self.client.search_model_versions(f"name='{self.pipeline.name}' and run_id='{self.run_id}'")
+            ours = [one for one in known if one.tags.get("sabueso.execution") == tags["sabueso.execution"]]
+            if ours:
+                return str(ours[0].version)
+            model = self._log_model(serving, examples)
+            try:
+                self.client.create_registered_model(self.pipeline.name, description=self.pipeline.title["en"])
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            version = self.client.create_model_version(
+                self.pipeline.name,
+                model.model_uri,
+                run_id=self.run_id,
+                tags=tags,
+                description=description,
+                model_id=model.model_id,
+            )
+        return str(version.version)
+
+    def _log_model(self, serving: Path, examples: list[Any]) -> Any:
+        experiment = self.client.get_run(self.run_id).info.experiment_id
+        for left in self.client.search_logged_models([experiment], filter_string=f"source_run_id = '{self.run_id}'"):
+            if left.status != LoggedModelStatus.READY:
+                with suppress(MlflowException):  # tidiness: an account that may not delete goes on without
+                    self.client.delete_logged_model(left.model_id)
         with tempfile.TemporaryDirectory() as scratch:
             code = Path(scratch) / "model.py"
             write_model_code(code)
-            info = mlflow.pyfunc.log_model(
+            return mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(code),
                 artifacts={"serving": str(serving)},
@@ -79,24 +184,14 @@ class Tracking:
                 input_example=_input_example(self.pipeline, examples),
                 pip_requirements=_pinned(),
             )
-        client = mlflow.MlflowClient()
-        try:
-            client.create_registered_model(self.pipeline.name, description=self.pipeline.title["en"])
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        version = client.create_model_version(
-            self.pipeline.name,
-            info.model_uri,
-            run_id=self.run_id,
-            tags=tags,
-            description=description,
-            model_id=info.model_id,
-        )
-        return str(version.version)
 
     def end(self, status: str) -> None:
-        mlflow.end_run(status)
+        self.send_metrics()
+        with asked(self.registry):
+            if mlflow.active_run() is not None:  # the first call takes it off MLflow's stack, whatever comes of it
+                mlflow.end_run(status)
+            else:
+                self.client.set_terminated(self.run_id, status)
 
 
 def _signature(pipeline: Pipeline) -> ModelSignature:

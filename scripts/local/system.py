@@ -143,6 +143,7 @@ class System:
         machine = {key: self.environment[key] for key in MACHINE if key in self.environment}
         machine |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{machine.get('PATH', '')}"}
         machine |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        machine |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # language-model evaluations, three processes
         self.processes.start("mlflow", command, machine, folder)
 
     def wait_for(self, url: str, what: str, seconds: float = START_S) -> None:

@@ -176,7 +176,7 @@ def test_a_new_replica_without_mlflow_says_so(make_settings):
     serving = start(make_settings("flowers"))
     for answer in (serving.client.get("/flowers"), serving.client.post("/flowers", json=ROW)):
         assert (answer.status_code, answer.json["type"]) == (503, "urn:sabueso:problem:no-model")
-        assert "MLflow at http://127.0.0.1:9 does not answer" in answer.json["detail"]
+        assert "MLflow at http://127.0.0.1:9 can't be used: no connection to it" in answer.json["detail"]
     assert serving.client.get("/readyz").status_code == 200
 
 

@@ -205,7 +205,9 @@ def fails_while_answering(demo, monkeypatch, fails):
 def test_an_answer_that_the_store_could_not_take_waits_and_is_stored_by_the_next_fetch(begin, monkeypatch, part):
     demo = begin(SABUESO_SAMPLES_PER_BATCH=1)
     with monkeypatch.context() as patch:
-        fails_while_answering(demo, patch, lambda key, body: part in key or (part == "outcome" and b'"outcome": "stored"' in body))
+        fails_while_answering(
+            demo, patch, lambda key, body: part in key or (part == "outcome" and b'"outcome": "stored"' in body)
+        )
         answer = demo.client.post("/covertype")
         assert (answer.status_code, answer.json["type"]) == (503, "urn:sabueso:problem:store-unavailable")
         assert demo.client.post("/covertype").status_code == 503

@@ -1,0 +1,200 @@
+"""The whole system on real servers: MinIO, MariaDB, MLflow with accounts, and the functions of stack.yml as processes,
+
+each with the keys and the account that infra/mlflow/make_accounts.py makes for it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from waitress import create_server
+
+from common.objects_s3 import S3Objects
+from common.settings import Settings, read_settings
+from local.gateway import create_gateway
+from local.stack import local_environment, read_stack
+from servers import ROOT, Minio, Mlflow, Mysql, Server, answers, free_port
+
+BUDGET_S = 8
+REFRESH_S = 0.5
+
+
+class Function(Server):
+    """A function as its image runs it: functions/server.py with the environment of stack.yml."""
+
+    def __init__(self, name: str, port: int, environment: dict[str, str], home: Path) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        super().__init__(name, [sys.executable, str(ROOT / "functions" / "server.py")], environment, home)
+
+    def ready(self) -> bool:
+        return answers(f"{self.url}/healthz")
+
+
+class Deployed:
+    """Everything, in one folder; `start` starts it in the order of infra/compose.yaml."""
+
+    def __init__(self, home: Path, **overrides: str) -> None:
+        self.home, self.overrides = home, overrides
+        self.minio, self.mysql = Minio(home), Mysql(home)
+        self.mlflow = Mlflow(home, self.minio, self.mysql.uri)
+        self.run_secrets = home / "run-secrets"
+        self._write_secrets()
+        self.functions: dict[str, Function] = {}
+
+    def _write_secrets(self) -> None:
+        passwords = {name: secrets.token_hex(12) for name in ("train", "classify")}
+        keys = {name: secrets.token_hex(16) for name in ("fetch_batch", "train", "mlflow")}
+        run = {"minio_root_user": self.minio.access_key, "minio_root_password": self.minio.secret_key}
+        run |= {"mlflow_s3_access_key": "mlflow"}
+        run |= {f"{name}_s3_secret_key": key for name, key in keys.items()}
+        run |= {f"mlflow_{name}_password": password for name, password in passwords.items()}
+        own = {"train-token": secrets.token_hex(8), "bundle-key": secrets.token_hex(8)}
+        own |= {f"{name}-s3-access-key": name for name in ("fetch-batch", "train")}
+        own |= {f"{name}-s3-secret-key": keys[name.replace("-", "_")] for name in ("fetch-batch", "train")}
+        own |= {f"{name}-mlflow-password": password for name, password in passwords.items()}
+        self.secrets = self.home / "secrets"
+        self.secrets.mkdir()
+        for folder, texts in ((self.run_secrets, run), (self.secrets, own)):
+            for name, text in texts.items():
+                (folder / name).write_text(text)
+
+    def start(self) -> Deployed:
+        self.start_servers()
+        self.make_accounts()
+        self.start_functions()
+        return self
+
+    def start_servers(self) -> None:
+        for server in (self.minio, self.mysql, self.mlflow):
+            server.start(wait=server is not self.mlflow)
+        self.mlflow.wait()
+
+    def make_accounts(self) -> None:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "SECRETS_FOLDER": str(self.run_secrets),
+            "AWS_ENDPOINT_URL_S3": self.minio.url,
+            "MLFLOW_TRACKING_URI": self.mlflow.url,
+        }
+        command = [sys.executable, str(ROOT / "infra" / "mlflow" / "make_accounts.py")]
+        made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made.stdout + made.stderr
+
+    def _pipelines(self) -> Path:
+        """covertype alone, with a gate that lets the short fits of tests pass."""
+        folder = self.home / "pipelines"
+        folder.mkdir()
+        text = (ROOT / "functions" / "pipelines" / "covertype.toml").read_text()
+        (folder / "covertype.toml").write_text(re.sub(r"(?m)^floor = .*$", "floor = 0.01", text))
+        return folder
+
+    def start_functions(self) -> None:
+        stack = {function.name: function for function in read_stack({})}
+        ports = {name: free_port() for name in stack}
+        gateway = create_server(create_gateway(stack, ports), host="127.0.0.1", port=0, threads=8)
+        threading.Thread(target=gateway.run, daemon=True).start()
+        pipelines = self._pipelines()
+        self.gateway = f"http://127.0.0.1:{gateway.effective_port}"
+        for name, function in stack.items():
+            fixed = {
+                "AWS_ENDPOINT_URL_S3": self.minio.url,
+                "MLFLOW_TRACKING_URI": self.mlflow.url,
+                "OPENFAAS_URL": self.gateway,
+                "SABUESO_SCRATCH": str(self.home / "scratch" / name),
+                "SABUESO_PIPELINES": str(pipelines),
+                "SABUESO_MIN_INTERVAL_S": "0.05",
+                "SABUESO_REFRESH_S": str(REFRESH_S),
+                "SABUESO_BUDGET_S": str(BUDGET_S),
+                "SABUESO_SAMPLES_PER_BATCH": "1",
+                "SABUESO_TRIGGER": "off",
+                "SABUESO_LEASE_S": "8",
+                "TF_NUM_INTRAOP_THREADS": "2",
+            }
+            environment = local_environment(function, os.environ, ports[name], self.secrets, fixed | self.overrides)
+            # It sees only the secrets that stack.yml gives it.
+            own = self.home / "secrets-of" / name
+            own.mkdir(parents=True)
+            for secret in function.secrets:
+                (own / secret).symlink_to(self.secrets / secret)
+            environment["SABUESO_SECRETS"] = str(own)
+            self.functions[name] = Function(name, ports[name], environment, self.home)
+            self.functions[name].start(wait=False)
+        for one in self.functions.values():
+            one.wait()
+
+    def stop(self) -> None:
+        for server in (*self.functions.values(), self.mlflow, self.mysql, self.minio):
+            server.stop()
+
+    def url(self, path: str) -> str:
+        return f"{self.gateway}/function/{path}"
+
+    def get(self, path: str) -> Any:
+        return requests.get(self.url(path), timeout=60).json()
+
+    def post(self, path: str, body: Any = None) -> requests.Response:
+        token = {"Authorization": f"Bearer {(self.secrets / 'train-token').read_text()}"}
+        return requests.post(self.url(path), json=body, headers=token, timeout=60)
+
+    def ask_fetch(self, pipeline: str = "covertype") -> requests.Response:
+        """POST fetch-batch, again while it is too soon: the ages of objects on S3 are whole seconds."""
+        while True:
+            answer = self.post(f"fetch-batch/{pipeline}")
+            if answer.status_code != 200 or answer.json()["results"][0]["status"] != "too-soon":
+                return answer
+            time.sleep(0.2)
+
+    def fetch(self, pipeline: str = "covertype") -> dict[str, Any]:
+        answer = self.ask_fetch(pipeline)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json()["results"][0])
+
+    def collect(self, pipeline: str = "covertype", seconds: float = 120) -> dict[str, Any]:
+        """Fetch until the collection is complete; the status of fetch-batch."""
+        until = time.monotonic() + seconds
+        while self.fetch(pipeline)["status"] != "complete":
+            assert time.monotonic() < until, "the collection never became complete"
+            time.sleep(0.1)
+        return dict(self.get(f"fetch-batch/{pipeline}"))
+
+    def train(self, force: bool = True) -> str:
+        answer = self.post("train/covertype", {"force": force})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def wait_for(self, path: str, holds: Callable[[Any], bool], what: str, seconds: float = 180) -> Any:
+        """The first answer of a GET for which it holds; answers of 503 are passed over."""
+        until, answer = time.monotonic() + seconds, None
+        while time.monotonic() < until:
+            answer = requests.get(self.url(path), timeout=60)
+            if answer.status_code == 200 and holds(answer.json()):
+                return answer.json()
+            time.sleep(0.05)
+        pytest.fail(f"{path}: never {what}; the last answer: {answer is not None and answer.text[:2000]}")
+
+    def wait_for_end(self, identity: str) -> Any:
+        """The record of a training once it has ended."""
+        return self.wait_for(
+            "train/covertype", lambda one: one["id"] == identity and one["state"] != "running", f"the end of {identity}"
+        )
+
+    def job_log(self) -> str:
+        return (self.home / "scratch" / "train" / "logs" / "train-covertype.log").read_text()
+
+    def settings(self, name: str) -> Settings:
+        return read_settings(self.functions[name].environment)
+
+    def store(self) -> S3Objects:
+        """The object store with the key of train."""
+        return S3Objects("sabueso", "", self.settings("train"))

@@ -1,0 +1,142 @@
+"""Faults of real S3 servers below the functions: clocks that disagree, and disks that are full."""
+
+from __future__ import annotations
+
+import resource
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import botocore.auth
+import pytest
+
+from common.errors import StoreUnavailable
+from common.leases import acquire, held_by
+from common.objects_s3 import S3Objects
+from common.settings import read_settings
+from servers import Minio, S3Server, Versitygw
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(params=["minio", "versitygw"])
+def server(request: pytest.FixtureRequest) -> S3Server:
+    found: S3Server = request.getfixturevalue(request.param)
+    return found
+
+
+def opened(server: S3Server, tmp_path: Path) -> S3Objects:
+    bucket = server.make_bucket(f"test-{secrets.token_hex(6)}")
+    return S3Objects(bucket, "", read_settings(server.settings(bucket, tmp_path / "secrets")))
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_clocks_that_disagree_are_told_as_such(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    now = botocore.auth.get_current_datetime
+    with closing(opened(server, tmp_path)) as store:
+        store.put("key", b"1", if_absent=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(botocore.auth, "get_current_datetime", lambda: now() + timedelta(hours=hours))
+            with pytest.raises(StoreUnavailable, match=r"RequestTimeTooSkewed.*let NTP set both"):
+                store.get("key")
+        assert store.get("key").body == b"1"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_lease_goes_by_the_stores_clock_whatever_ours_says(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    now, clock = botocore.auth.get_current_datetime, time.time
+    with closing(opened(server, tmp_path)) as store:
+        acquire(store, "jobs/p/train.json", "holder", 60)
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: now() + timedelta(minutes=minutes))
+        monkeypatch.setattr("time.time", lambda: clock() + 60 * minutes)
+        assert held_by(store, "jobs/p/train.json") is not None
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path | None]:
+    """A file system of 40 MB; None where this process may not mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", folder], capture_output=True)
+    yield folder if mounted.returncode == 0 else None
+    if mounted.returncode == 0:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_refuses_the_write_keeps_the_rest_and_goes_on_with_room(disk: Path | None, tmp_path: Path) -> None:
+    server = Minio(disk or tmp_path)
+    if disk is None:  # no file may grow beyond this then, which MinIO meets in the middle of its write as well
+        server.options["preexec_fn"] = limit_files
+    server.start()
+    try:
+        with closing(opened(server, tmp_path)) as store:
+            kept = store.put("kept", b"1", if_absent=True)
+            body = bytes(5_000_000)
+            with pytest.raises(StoreUnavailable, match=r"XMinioStorageFull.*make room" if disk else "InternalError"):
+                for number in range(10):
+                    store.put(f"filling/{number}", body, if_absent=True)
+            assert store.get("kept").etag == kept  # type: ignore[union-attr]
+            whole = list(store.list("filling/"))
+            assert all(store.get(key).body == body for key in whole)  # type: ignore[union-attr]
+            for key in whole:
+                store.delete(key)
+            store.put("after", b"2", if_absent=True)
+            assert store.get("after").body == b"2"  # type: ignore[union-attr]
+    finally:
+        server.stop()
+
+
+def limit_files() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+
+
+def test_a_body_cut_on_its_way_is_asked_for_again(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(opened(server, tmp_path)) as store:
+        body = secrets.token_bytes(3_000_000)
+        store.put("key", body)
+        get_object, cut = store._client.get_object, []
+
+        def cut_first(**request: str) -> object:
+            answer = get_object(**request)
+            if not cut:
+                cut.append(request)
+                answer["Body"]._raw_stream._fp.fp.raw._sock.shutdown(socket.SHUT_RD)
+            return answer
+
+        monkeypatch.setattr(store._client, "get_object", cut_first)
+        with (tmp_path / "body").open("w+b") as file:
+            assert store.read_into("key", file)
+            file.seek(0)
+            assert file.read() == body
+        assert cut
+        cut.clear()
+        assert store.get("key").body == body  # type: ignore[union-attr]
+
+
+def test_a_gateway_that_is_killed_and_comes_back_is_used_again(tmp_path: Path) -> None:
+    server = Versitygw(tmp_path)
+    server.start()
+    try:
+        with closing(opened(server, tmp_path)) as store:
+            etag = store.put("key", b"1", if_absent=True)
+            server.stop(signal.SIGKILL)
+            with pytest.raises(StoreUnavailable, match="Start it"):
+                store.put("key", b"2", if_match=etag)
+            server.start()
+            store.put("key", b"2", if_match=etag)
+            assert store.get("key").body == b"2"  # type: ignore[union-attr]
+    finally:
+        server.stop()
