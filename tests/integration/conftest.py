@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from accounts import Accounts, running
 from common.errors import AlreadyRunning, Conflict
 from common.objects import Objects, open_objects
 from common.objects_s3 import S3Objects
 from common.settings import read_settings
-from servers import Minio, S3Server, Versitygw
+from servers import Minio, Mysql, S3Server, Versitygw
 
 WRITERS = 40
 OpenStore = Callable[[], Objects]
@@ -36,6 +37,13 @@ def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Versitygw]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+    """MinIO, MariaDB and MLflow with keys and accounts, which tests may use but not stop."""
+    with running(tmp_path_factory.mktemp("accounts"), Mysql) as made:
+        yield made
 
 
 @pytest.fixture(params=["folder", "minio", "versitygw"])

@@ -1,0 +1,127 @@
+"""The public door for tests: nginx with the configuration of infra/nginx, calls to it, and an echo behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import requests
+from flask import Flask, Response, jsonify, request
+
+from servers import ROOT, Server, free_port, program
+
+NGINX_NEEDED = "no `nginx` in PATH or /usr/sbin; on Debian: apt install nginx-light"
+PROBLEM = json.loads((ROOT / "tests" / "contract" / "schemas" / "problem.json").read_text())
+
+
+class Nginx(Server):
+    """The public door (infra/nginx) in front of a gateway, rendered and started as nginx's image does it."""
+
+    def __init__(self, home: Path, gateway_url: str, certificates: Path | None = None, **variables: str) -> None:
+        self.http_port, self.port = free_port(), free_port()
+        self.url, self.plain_url = f"https://localhost:{self.port}", f"http://localhost:{self.http_port}"
+        self.tls = home / "tls"
+        self.certificate = str(self.tls / "fullchain.pem")
+        environment = {
+            "DOOR_ADDRESS": "127.0.0.1",
+            "DOOR_HTTP_PORT": str(self.http_port),
+            "DOOR_HTTPS_PORT": str(self.port),
+            "DOOR_SERVER_NAME": "localhost",
+            "DOOR_GATEWAY_URL": gateway_url,
+            "DOOR_CERTIFICATES": str(certificates or home / "none"),
+            "DOOR_TLS": str(self.tls),
+            "DOOR_SITE": str(ROOT / "static-site"),
+            "DOOR_RATE": "1000r/s",
+            **variables,
+        }
+        template = (ROOT / "infra" / "nginx" / "templates" / "default.conf.template").read_text()
+        (home / "door.conf").write_text(re.sub(r"\$\{(DOOR_[A-Z_]+)\}", lambda place: environment[place[1]], template))
+        # The rest of the configuration is like the image's, with folders that a test may write to.
+        paths = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        (home / "nginx.conf").write_text(
+            f"{'user root;' if os.geteuid() == 0 else ''} worker_processes 1; daemon off; pid {home}/nginx.pid;\n"
+            "events {}\nhttp {\n  include /etc/nginx/mime.types; default_type application/octet-stream;\n"
+            + "".join(f"  {path}_temp_path {home}/{path};\n" for path in paths)
+            + f"  include {home}/door.conf;\n}}\n"
+        )
+        command = [program("nginx", NGINX_NEEDED), "-e", "stderr", "-p", str(home), "-c", str(home / "nginx.conf")]
+        super().__init__("nginx", command, environment, home)
+
+    def prepare(self) -> subprocess.CompletedProcess[str]:
+        script = [str(ROOT / "infra" / "nginx" / "certificate.sh")]
+        environment = {"PATH": os.environ["PATH"], **self.environment}
+        return subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+
+    def start(self, wait: bool = True) -> Server:
+        prepared = self.prepare()
+        assert prepared.returncode == 0, prepared.stderr
+        return super().start(wait)
+
+    def ready(self) -> bool:
+        with socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+
+
+def make_gateway() -> Flask:
+    """Answers every call with what arrived; /answer/STATUS in a classify address asks for that status."""
+    app = Flask("gateway")
+
+    @app.route("/", defaults={"path": ""}, methods=["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+    @app.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+    def echo(path: str) -> Response:
+        answer = jsonify(
+            method=request.method,
+            path=f"/{path}",
+            raw=request.environ["RAW_URI"],
+            headers={name.lower(): value for name, value in request.headers.items()},
+            size=len(request.get_data()),
+        )
+        asked = re.search(r"/answer/(\d+)$", path)
+        if asked:
+            answer.status_code = int(asked[1])
+        answer.headers["X-Request-Id"] = "the-function's"
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        if answer.status_code == 503:
+            answer.headers["Retry-After"] = "15"
+        return answer
+
+    return app
+
+
+def call(door: Nginx, method: str, path: str, **options: Any) -> requests.Response:
+    options = {"allow_redirects": False, "timeout": 30, "verify": door.certificate, **options}
+    return requests.request(method, door.url + path, **options)
+
+
+def problem_of(answer: requests.Response, status: int, kind: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text[:300]
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    body = dict(answer.json())
+    jsonschema.validate(body, PROBLEM)
+    assert (body["type"], body["status"]) == (f"urn:sabueso:problem:{kind}", status)
+    assert re.fullmatch(r"[0-9a-f]{32}", body["request_id"])
+    return body
+
+
+def by_socket(door: Nginx, text: str) -> tuple[int, str]:
+    """Status and body of a request sent as it is written."""
+    context = ssl.create_default_context(cafile=door.certificate)
+    with (
+        socket.create_connection(("127.0.0.1", door.port), 10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as line,
+    ):
+        line.sendall(text.encode())
+        got = b""
+        while part := line.recv(65536):
+            got += part
+            if b'"errors": []}' in got:
+                break
+    head, _, body = got.decode().partition("\r\n\r\n")
+    return int(head.split()[1]), body

@@ -1,0 +1,253 @@
+"""scripts/backup against real servers: what it holds, and that what is not whole is no backup."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from backups.buckets import Bucket, copy_out
+from backups.command import CannotGoOn, Progress
+from backups.deployment import Deployment, read_deployment
+from backups.make import Copy
+from conftest import wait_until
+from deployments import Site
+from integration.backups.conftest import HANG, WAIT, arguments_of, begun
+from servers import ROOT
+
+pytestmark = pytest.mark.integration
+SCHEMA = ROOT / "tests" / "contract" / "schemas" / "backup_manifest.json"
+
+
+def test_a_backup_says_what_it_holds_and_is_for_its_owner_alone(full: Site, made: Path) -> None:
+    manifest = json.loads((made / "manifest.json").read_text())
+    jsonschema.validate(manifest, json.loads(SCHEMA.read_text()))
+    assert manifest["database"]["rows"] == {"experiments": 2, "a_run": 4}
+    assert manifest["vanished"] == 0
+    found = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
+    assert found == {"manifest.json", *manifest["files"]}
+    assert not full.secrets_in((made / "manifest.json").read_text())
+    dump = gzip.decompress((made / "mysql.sql.gz").read_bytes()).decode()
+    assert not full.secrets_in(dump)
+    assert "/*M!999999" not in dump  # MySQL's client fails at it
+    assert {path.stat().st_mode & 0o077 for path in (made, *made.rglob("*"))} == {0}
+
+
+def test_the_environment_counts_over_the_file(full: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tmp_path / "settings"
+    settings.write_text(
+        "\n".join(f"export {name}='{value}'" for name, value in full.values.items()) + "\nMYSQL_PORT=\n"
+    )
+    arguments = arguments_of(settings)
+    monkeypatch.setenv("MYSQL_PASSWORD", "from the environment")
+    address = read_deployment(arguments).database.address
+    assert (address.password, address.port, address.user) == ("from the environment", full.mysql.port, "mlflow")
+
+
+def test_the_file_that_make_env_writes_is_all_that_is_needed(tmp_path: Path) -> None:
+    subprocess.run([ROOT / "scripts" / "make-env", tmp_path / "env"], check=True, capture_output=True)
+    deployment = read_deployment(arguments_of(tmp_path / "env"))
+    assert str(deployment.database.address) == "mlflow at 127.0.0.1:3306 (account mlflow)"
+    assert [store.where for store in deployment.stores.values()] == ["s3://sabueso/", "s3://mlflow/"]
+    for store in deployment.stores.values():
+        store.close()
+
+
+def test_every_mistake_of_the_settings_is_told_at_once(full: Site, tmp_path: Path) -> None:
+    wrong = {"MYSQL_PASSWORD": "", "MINIO_ROOT_USER": "", "SABUESO_STORE": "file:///data"}
+    code, told = full.run("backup", tmp_path / "new", **wrong)
+    assert code == 2
+    assert all(name in told for name in wrong), told
+    assert not (tmp_path / "new").exists()
+    code, told = full.run("backup", tmp_path / "new", MLFLOW_BACKEND_STORE_URI="sqlite:////mlflow.db")
+    assert (code, "sqlite: neither mysql nor postgresql" in told) == (2, True), told
+    spoilt = "postgresql://mlflow:se/cret@127.0.0.1/mlflow"
+    code, told = full.run("backup", tmp_path / "new", "--database-port", 1, MLFLOW_BACKEND_STORE_URI=spoilt)
+    assert (code, "with other signs" in told, "cret" in told) == (2, True, False), told
+    code, told = full.run("backup", tmp_path / "new", SABUESO_STORE="s3://mlflow/data")
+    assert (code, "in MLflow's bucket" in told) == (2, True), told
+
+
+def test_a_folder_that_is_not_empty_is_refused_and_left_as_it_was(full: Site, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    code, told = full.run("backup", tmp_path)
+    assert (code, "not empty" in told) == (2, True), told
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told_as"),
+    [
+        ({"MYSQL_PASSWORD": "wrong"}, "Access denied"),
+        ({"MYSQL_PORT": "9"}, "Can't connect"),
+        ({"MINIO_ROOT_PASSWORD": "wrong-wrong"}, "SignatureDoesNotMatch"),
+        ({"MINIO_PORT": "9"}, "no connection"),
+        ({"MLFLOW_BUCKET_URL": "s3://none"}, "NoSuchBucket"),
+    ],
+)
+def test_servers_that_refuse_leave_no_backup(full: Site, tmp_path: Path, wrong: dict[str, str], told_as: str) -> None:
+    code, told = full.run("backup", tmp_path / "new", **wrong)
+    assert (code, told_as in told) == (1, True), told
+    assert "infra/.env" in told or "--database-port" in told, told
+    assert not (tmp_path / "new" / "manifest.json").exists()
+    if "MYSQL_PASSWORD" in wrong:  # records were copied by then
+        assert "so is no backup: remove it" in told
+        code, told = full.run("restore", tmp_path / "new")
+        assert (code, "no whole backup" in told) == (1, True), told
+
+
+@pytest.mark.parametrize("script", ["backup", "restore"])
+def test_a_missing_client_program_is_named_with_its_package(
+    full: Site, empty: Site, made: Path, tmp_path: Path, script: str
+) -> None:
+    folder = tmp_path / "new" if script == "backup" else made
+    process = full.begin("backup", folder, search="") if script == "backup" else empty.begin(script, folder, search="")
+    code, told = full.end(process)
+    assert (code, "apt install mariadb-client" in told) == (1, True), told
+
+
+class Vanishing(Bucket):
+    """A store in which a checkpoint is cleared as soon as it was listed."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        keys = list(super().list(prefix))
+        for key in keys:
+            if key.endswith("cleared"):
+                self.delete(key)
+        return iter(keys)
+
+
+def test_an_object_that_vanishes_meanwhile_is_left_out_and_counted(empty: Site, tmp_path: Path) -> None:
+    empty.put("data", {"datasets/1": b"1", "datasets/cleared": b"2", "jobs/cleared": b"3", "jobs/1": b"4"})
+    (tmp_path / "settings").write_text("\n".join(f"{name}={value}" for name, value in empty.values.items()))
+    deployment = read_deployment(arguments_of(tmp_path / "settings"))
+    data = deployment.stores["data"]
+    vanishing = Vanishing(data.bucket, data.prefix.strip("/"), data._settings)
+    (tmp_path / "new").mkdir()
+    backup = Copy(tmp_path / "new", Deployment(deployment.database, {**deployment.stores, "data": vanishing})).make()
+    for store in (vanishing, *deployment.stores.values()):
+        store.close()
+    assert backup.vanished == 2
+    assert sorted(backup.objects_of("data")) == ["datasets/1", "jobs/1"]
+    assert not list(tmp_path.rglob("*cleared"))
+
+
+@pytest.mark.parametrize("key", ["../../outside", "/tmp/outside", "a//b", "a/"])
+def test_a_key_that_can_be_no_file_of_the_backup_is_refused(full: Site, tmp_path: Path, key: str) -> None:
+    (tmp_path / "settings").write_text("\n".join(f"{name}={value}" for name, value in full.values.items()))
+    stores = read_deployment(arguments_of(tmp_path / "settings")).stores
+    with pytest.raises(CannotGoOn, match="none of ours"):
+        copy_out(stores["data"], [key], tmp_path / "new" / "objects", Progress("data", 1))
+    for store in stores.values():
+        store.close()
+    assert [path.name for path in tmp_path.rglob("*")] == ["settings"]
+
+
+def test_what_is_written_while_the_database_is_dumped_still_fits_it(
+    empty: Site, tmp_path: Path, stand_in: Callable[..., Path]
+) -> None:
+    # A training that ends now: its version is in the dump or not, but no record says "succeeded" without a version.
+    empty.put("data", {"jobs/pets/runs/1.json": b"running"})
+    done = {"jobs/pets/runs/1.json": b"succeeded", "jobs/pets/runs/2.json": b"new", "datasets/pets/snapshots/1": b"1"}
+    gate = tmp_path / "gate"
+    programs = stand_in("mariadb-dump", WAIT % gate)
+    process = empty.begin("backup", tmp_path / "new", path=programs)
+    wait_until(lambda: (tmp_path / "new" / "mysql.sql.gz").exists(), 60)
+    empty.put("data", done)
+    empty.put("artifacts", {"1/models/m-1/network": b"network"})
+    gate.touch()
+    code, told = empty.end(process)
+    assert code == 0, told
+    root = tmp_path / "new" / "objects"
+    assert (root / "sabueso/some/prefix/jobs/pets/runs/1.json").read_bytes() == b"running"
+    assert not (root / "sabueso/some/prefix/jobs/pets/runs/2.json").exists()
+    assert (root / "sabueso/some/prefix/datasets/pets/snapshots/1").read_bytes() == b"1"
+    assert (root / "mlflow/1/models/m-1/network").read_bytes() == b"network"
+
+
+def test_a_dump_is_of_one_moment_and_holds_nobody_up(
+    empty: Site, tmp_path: Path, stand_in: Callable[..., Path]
+) -> None:
+    empty.sql("CREATE TABLE a (id INT PRIMARY KEY, body TEXT);\nCREATE TABLE z (id INT PRIMARY KEY)")
+    empty.sql("INSERT INTO a SELECT seq, REPEAT('x', 10000) FROM seq_1_to_200")  # more than a pipe holds
+    began, gate = tmp_path / "began", tmp_path / "gate"
+    slow = f'"$real" "$@" | {{ head -c 9999; touch {began}; while [ ! -e {gate} ]; do sleep 0.05; done; cat; }}'
+    programs = stand_in("mariadb-dump", f'set -o pipefail; [ "$1" = --version ] && exec "$real" "$@"; {slow}')
+    process = empty.begin("backup", tmp_path / "new", path=programs)
+    wait_until(began.exists, 60)
+    empty.sql("SET lock_wait_timeout = 5; INSERT INTO a VALUES (0, 'late'); INSERT INTO z VALUES (0)")
+    gate.touch()
+    code, told = empty.end(process)
+    assert (code, "200 rows of 1 tables" in told) == (0, True), told
+
+
+def test_a_store_that_stops_meanwhile_leaves_no_backup(
+    empty: Site, tmp_path: Path, stand_in: Callable[..., Path]
+) -> None:
+    empty.put("data", {"datasets/1": b"1", "jobs/1": b"4"})
+    gate = tmp_path / "gate"
+    process = empty.begin("backup", tmp_path / "new", path=stand_in("mariadb-dump", WAIT % gate))
+    wait_until(lambda: (tmp_path / "new" / "mysql.sql.gz").exists(), 60)
+    empty.minio.stop()
+    gate.touch()
+    code, told = empty.end(process)
+    empty.minio.start()
+    assert (code, "can't be used" in told, "is no backup: remove it" in told) == (1, True, True), told
+    assert not (tmp_path / "new" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_backup_that_is_stopped_is_no_backup(
+    full: Site, tmp_path: Path, stand_in: Callable[..., Path], how: signal.Signals
+) -> None:
+    process = full.begin("backup", tmp_path / "new", path=stand_in("mariadb-dump", HANG % ("mlflow", tmp_path / "pid")))
+    hanging = begun(tmp_path / "pid")
+    process.send_signal(how)
+    if how is signal.SIGKILL:
+        process.communicate()
+        subprocess.run(["kill", hanging], check=True)
+        assert not full.left_behind()
+    else:
+        code, told = full.end(process)
+        assert (code, "stopped." in told, "is no backup: remove it" in told) == (1, True, True), told
+        assert not Path(f"/proc/{hanging}").exists()
+    code, told = full.run("restore", "--check", tmp_path / "new")
+    assert (code, "no whole backup" in told) == (1, True), told
+    code, told = full.run("backup", tmp_path / "new")
+    assert (code, "not empty" in told) == (2, True), told
+
+
+def test_a_dump_that_breaks_off_is_no_backup(full: Site, tmp_path: Path, stand_in: Callable[..., Path]) -> None:
+    breaks = (
+        '[ "$1" = --version ] && exec "$real" "$@"; "$real" "$@" | head -c 2000; echo "lost connection" >&2; exit 3'
+    )
+    code, told = full.run("backup", tmp_path / "new", path=stand_in("mariadb-dump", breaks))
+    assert (code, "lost connection" in told, "is no backup" in told) == (1, True, True), told
+
+
+def test_no_password_shows_in_the_list_of_processes(full: Site, tmp_path: Path, stand_in: Callable[..., Path]) -> None:
+    process = full.begin("backup", tmp_path / "new", path=stand_in("mariadb-dump", HANG % ("mlflow", tmp_path / "pid")))
+    hanging = begun(tmp_path / "pid")
+    shown = ""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended
+            shown += path.read_text(errors="replace")
+    process.terminate()
+    full.end(process)
+    assert "backups.make" in shown
+    assert hanging
+    arguments = (tmp_path / "pid").read_text()
+    assert "--defaults-file=" in arguments
+    assert not full.secrets_in(shown + arguments)
+
+
+def test_a_disk_without_room_is_told_as_such(full: Site, tmp_path: Path) -> None:
+    code, told = full.run("backup", tmp_path / "new", most_bytes=1_000_000)
+    assert (code, "network.tflite: File too large" in told, "is no backup" in told) == (1, True, True), told

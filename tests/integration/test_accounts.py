@@ -1,0 +1,254 @@
+"""What the accounts of MLflow may do, and may not; how infra/mlflow/make_accounts.py and start tell what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from accounts import Accounts, make_version, running
+from servers import Minio, Mlflow, Postgres, Versitygw
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_second_run_changes_nothing_but_a_password_that_changed(accounts: Accounts) -> None:
+    old = {**accounts.passwords}
+    again = accounts.make()
+    assert again.returncode == 0, again.stderr
+    assert "bucket sabueso is there" in again.stdout and "account train has its password" in again.stdout
+    for name in ("fetch-batch", "mlflow-classify"):
+        accounts.passwords[name] = secrets.token_hex(24)
+    changed = accounts.make()
+    assert changed.returncode == 0, changed.stderr
+    shown = changed.stdout + changed.stderr
+    assert not [password for password in (*accounts.passwords.values(), *old.values()) if password in shown]
+    with accounts.client("fetch-batch") as client:
+        client.put_object(Bucket="sabueso", Key="jobs/pets/fetch.json", Body=b"x")
+    with accounts.client("fetch-batch", old["fetch-batch"]) as client, pytest.raises(ClientError, match="Signature"):
+        client.list_objects_v2(Bucket="sabueso")
+    asked = "mlflow/experiments/get?experiment_id=0"
+    assert accounts.call("classify", "GET", asked).status_code == 200
+    assert accounts.call(f"classify:{old['mlflow-classify']}", "GET", asked).status_code == 401
+    assert accounts.call("train", "GET", asked).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def version(accounts: Accounts) -> dict[str, str]:
+    return make_version(accounts, "train", "pets")
+
+
+def seen(accounts: Accounts, version: dict[str, str]) -> tuple[Any, ...]:
+    """All that a write could have changed."""
+    with contextlib.closing(accounts.s3.client()) as root:
+        kept = [(one["Key"], one["ETag"]) for one in root.list_objects_v2(Bucket="mlflow").get("Contents", [])]
+        uploads = root.list_multipart_uploads(Bucket="mlflow", Prefix=version["bundle"]).get("Uploads", [])
+    model = accounts.get("admin", "GET", "mlflow/registered-models/get", params={"name": version["model"]})
+    found = accounts.get("admin", "GET", "mlflow/model-versions/search", params={"filter": "name='pets'"})
+    experiments = accounts.get("admin", "POST", "mlflow/experiments/search", json={"max_results": 100})
+    models = accounts.get("admin", "GET", "mlflow/registered-models/search")
+    run = accounts.get("admin", "GET", "mlflow/runs/get", params={"run_id": version["run"]})
+    return kept, uploads, model, found, experiments, models, run
+
+
+def test_classify_reads_alias_version_and_bundle(accounts: Accounts, version: dict[str, str]) -> None:
+    champion = accounts.get(
+        "classify", "GET", "mlflow/registered-models/alias", params={"name": "pets", "alias": "champion"}
+    )
+    assert champion["model_version"]["version"] == "1"
+    one = {"name": "pets", "version": "1"}
+    assert accounts.get("classify", "GET", "mlflow/model-versions/get", params=one)["model_version"]["tags"]
+    where = accounts.get("classify", "GET", "mlflow/model-versions/get-download-uri", params=one)["artifact_uri"]
+    folder = where.removeprefix("mlflow-artifacts:/") + "/artifacts/serving"
+    listed = accounts.get("classify", "GET", "mlflow-artifacts/artifacts", params={"path": folder})
+    assert [Path(entry["path"]).name for entry in listed["files"]] == ["contract.json"]
+    bundle = accounts.call("classify", "GET", f"mlflow-artifacts/artifacts/{version['bundle']}/contract.json")
+    assert bundle.content == b"a bundle"
+
+
+# Each with {places} of the version; `{...}` in a body too.
+READER_MUST_NOT = [
+    ("PUT", "mlflow-artifacts/artifacts/{bundle}/contract.json", b"another bundle"),
+    ("PUT", "mlflow-artifacts/artifacts/{bundle}/more.json", b"more"),
+    ("PUT", "/ajax-api/2.0/mlflow-artifacts/artifacts/{bundle}/contract.json", b"another bundle"),
+    ("PUT", "mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/x", b"x"),
+    ("PUT", "mlflow-artifacts/artifacts/{experiment}/x", b"x"),
+    ("PUT", "mlflow-artifacts/artifacts/outside.txt", b"x"),
+    ("PUT", "mlflow-artifacts/artifacts/other/folder/outside.txt", b"x"),
+    ("PUT", "mlflow-artifacts/artifacts/%2531/models/x", b"x"),
+    ("DELETE", "mlflow-artifacts/artifacts/{bundle}/contract.json", None),
+    ("DELETE", "mlflow-artifacts/artifacts/{experiment}", None),
+    ("DELETE", "mlflow-artifacts/artifacts/outside.txt", None),
+    ("POST", "mlflow-artifacts/mpu/create/{bundle}", {"path": "contract.json", "num_parts": 1}),
+    ("POST", "mlflow-artifacts/mpu/create/outside", {"path": "outside.txt", "num_parts": 1}),
+    ("POST", "mlflow-artifacts/mpu/complete/{bundle}", {"path": "contract.json", "upload_id": "x", "parts": []}),
+    ("POST", "mlflow-artifacts/mpu/abort/{bundle}", {"path": "contract.json", "upload_id": "x"}),
+    ("POST", "/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path=x", b"x"),
+    ("POST", "mlflow/registered-models/alias", {"name": "pets", "alias": "champion", "version": "1"}),
+    ("POST", "mlflow/registered-models/alias", {"name": "pets", "alias": "another", "version": "1"}),
+    ("DELETE", "mlflow/registered-models/alias", {"name": "pets", "alias": "champion"}),
+    ("POST", "mlflow/model-versions/set-tag", {"name": "pets", "version": "1", "key": "result", "value": "rejected"}),
+    ("DELETE", "mlflow/model-versions/delete-tag", {"name": "pets", "version": "1", "key": "result"}),
+    ("POST", "mlflow/registered-models/set-tag", {"name": "pets", "key": "k", "value": "v"}),
+    ("POST", "mlflow/model-versions/create", {"name": "pets", "source": "mlflow-artifacts:/outside"}),
+    ("PATCH", "mlflow/model-versions/update", {"name": "pets", "version": "1", "description": "d"}),
+    ("DELETE", "mlflow/model-versions/delete", {"name": "pets", "version": "1"}),
+    ("PATCH", "mlflow/registered-models/update", {"name": "pets", "description": "d"}),
+    ("POST", "mlflow/registered-models/rename", {"name": "pets", "new_name": "dogs"}),
+    ("DELETE", "mlflow/registered-models/delete", {"name": "pets"}),
+    ("POST", "mlflow/registered-models/create", {"name": "covertype"}),
+    ("POST", "mlflow/experiments/create", {"name": "covertype"}),
+    ("POST", "mlflow/experiments/delete", {"experiment_id": "{experiment}"}),
+    ("POST", "mlflow/runs/create", {"experiment_id": "{experiment}"}),
+    ("POST", "mlflow/runs/log-metric", {"run_id": "{run}", "key": "accuracy", "value": 1.0, "timestamp": 2}),
+    ("POST", "mlflow/runs/set-tag", {"run_id": "{run}", "key": "k", "value": "v"}),
+    ("POST", "mlflow/runs/delete", {"run_id": "{run}"}),
+    ("PATCH", "mlflow/logged-models/{logged}/tags", {"tags": [{"key": "k", "value": "v"}]}),
+    ("POST", "mlflow/users/create", {"username": "second", "password": "long-enough-password"}),
+    ("PATCH", "mlflow/users/update-admin", {"username": "classify", "is_admin": True}),
+]
+
+
+def test_classify_can_change_nothing(accounts: Accounts, version: dict[str, str]) -> None:
+    before = seen(accounts, version)
+    for method, path, body in READER_MUST_NOT:
+        if isinstance(body, dict):
+            filled = {key: value.format(**version) if isinstance(value, str) else value for key, value in body.items()}
+            request: dict[str, Any] = {"json": filled}
+        else:
+            request = {"data": body}
+        answer = accounts.call("classify", method, path.format(**version), **request)
+        assert answer.status_code == 403, f"{method} {path}: {answer.status_code} {answer.text[:200]}"
+    assert seen(accounts, version) == before
+
+
+def test_another_person_reads_and_can_change_nothing_that_train_made(
+    accounts: Accounts, version: dict[str, str]
+) -> None:
+    person = "someone:a-password-of-theirs"
+    name, _, password = person.partition(":")
+    accounts.get("admin", "POST", "mlflow/users/create", json={"username": name, "password": password})
+    before = seen(accounts, version)
+    assert accounts.call(person, "GET", f"mlflow-artifacts/artifacts/{version['bundle']}/contract.json").ok
+    allowed_to_all = ("registered-models/create", "experiments/create")  # things of one's own
+    for method, path, body in READER_MUST_NOT:
+        if path.endswith(allowed_to_all):
+            continue
+        if isinstance(body, dict):
+            filled = {key: value.format(**version) if isinstance(value, str) else value for key, value in body.items()}
+            answer = accounts.call(person, method, path.format(**version), json=filled)
+        else:
+            answer = accounts.call(person, method, path.format(**version), data=body)
+        assert answer.status_code == 403, f"{method} {path}: {answer.status_code} {answer.text[:200]}"
+    assert seen(accounts, version) == before
+
+
+def test_train_may_write_what_somebody_else_made(accounts: Accounts) -> None:
+    experiment = accounts.get("admin", "POST", "mlflow/experiments/create", json={"name": "by hand"})["experiment_id"]
+    accounts.get("admin", "POST", "mlflow/registered-models/create", json={"name": "by-hand"})
+    run = accounts.get("train", "POST", "mlflow/runs/create", json={"experiment_id": experiment})["run"]["info"]
+    accounts.get("train", "PUT", f"mlflow-artifacts/artifacts/{experiment}/{run['run_id']}/artifacts/x", data=b"x")
+    source = f"mlflow-artifacts:/{experiment}/{run['run_id']}/artifacts"
+    body = {"name": "by-hand", "source": source, "run_id": run["run_id"]}
+    accounts.get("train", "POST", "mlflow/model-versions/create", json=body)
+    alias = {"name": "by-hand", "alias": "champion", "version": "1"}
+    accounts.get("train", "POST", "mlflow/registered-models/alias", json=alias)
+    # It is no administrator, and deletes nothing that is not its own.
+    assert (
+        accounts.call("train", "DELETE", "mlflow/registered-models/delete", json={"name": "by-hand"}).status_code == 403
+    )
+    made = {"username": "second", "password": "long-enough-password"}
+    assert accounts.call("train", "POST", "mlflow/users/create", json=made).status_code == 403
+
+
+def test_without_an_account_only_the_health_is_told(accounts: Accounts, version: dict[str, str]) -> None:
+    for path in (
+        *("/", "mlflow/registered-models/search", "mlflow/experiments/get?experiment_id=0"),
+        *(f"mlflow-artifacts/artifacts/{version['bundle']}/contract.json", "mlflow/users/list"),
+    ):
+        assert accounts.call("", "GET", path).status_code == 401, path
+    assert accounts.call("", "PUT", "mlflow-artifacts/artifacts/outside.txt", data=b"x").status_code == 401
+    assert accounts.call("classify:wrong", "GET", "mlflow/registered-models/search").status_code == 401
+    assert accounts.call("", "GET", "/health").status_code == 200
+
+
+def test_an_unknown_host_name_is_refused(accounts: Accounts) -> None:
+    for host, status in (("evil.example", 403), ("mlflow:5000", 200)):
+        answer = accounts.call("admin", "GET", "mlflow/experiments/get?experiment_id=0", headers={"Host": host})
+        assert answer.status_code == status
+
+
+def test_on_postgresql_the_same_and_a_restart_keeps_it(tmp_path: Path) -> None:
+    with running(tmp_path, Postgres) as accounts:
+        version = make_version(accounts, "train", "pets")
+        mlflow = accounts.mlflow
+        assert mlflow is not None
+        mlflow.stop()
+        mlflow.start()
+        alias = {"name": "pets", "alias": "champion"}
+        found = accounts.get("classify", "GET", "mlflow/registered-models/alias", params=alias)
+        assert found["model_version"]["version"] == "1"
+        bundle = f"mlflow-artifacts/artifacts/{version['bundle']}/contract.json"
+        assert accounts.call("classify", "GET", bundle).content == b"a bundle"
+        assert accounts.call("classify", "PUT", bundle, data=b"another").status_code == 403
+        again = accounts.make()
+        assert again.returncode == 0, again.stderr
+
+
+def test_what_is_wrong_is_named_with_what_to_do(accounts: Accounts) -> None:
+    root, admin = accounts.root, accounts.admin
+    try:
+        accounts.root = (root[0], "not-the-password")
+        assert "check minio_root_user and minio_root_password" in accounts.make().stderr
+        accounts.root, accounts.admin = root, "not-the-password"
+        assert "refused the account admin" in accounts.make().stderr
+    finally:
+        accounts.root, accounts.admin = root, admin
+    dead = "http://127.0.0.1:9"
+    for variable, told in (("AWS_ENDPOINT_URL_S3", "the S3 server"), ("MLFLOW_TRACKING_URI", "MLflow at")):
+        made = accounts.make(**{variable: dead})
+        assert made.returncode == 1 and told in made.stderr and dead in made.stderr
+        assert "Traceback" not in made.stderr
+    (accounts.folder / "empty").mkdir()
+    made = accounts.make(SECRETS_FOLDER=str(accounts.folder / "empty"))
+    assert made.returncode == 1 and "minio_root_user" in made.stderr
+
+
+def test_a_server_that_is_no_minio_gets_its_buckets_and_its_keys_by_hand(
+    accounts: Accounts, versitygw: Versitygw, tmp_path: Path
+) -> None:
+    other = Accounts(tmp_path / "accounts", versitygw, accounts.mlflow)
+    other.admin, other.passwords = accounts.admin, accounts.passwords
+    buckets = {"SABUESO_STORE": "s3://accounts-data/some/prefix", "MLFLOW_BUCKET_URL": "s3://accounts-artifacts"}
+    made = other.make(**buckets)
+    assert made.returncode == 1 and "S3_KEYS_BY_HAND=yes" in made.stderr
+    made = other.make(**buckets, S3_KEYS_BY_HAND="yes")
+    assert made.returncode == 0, made.stderr
+    with contextlib.closing(versitygw.client()) as client:
+        names = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+    assert {"accounts-data", "accounts-artifacts"} <= names
+
+
+def test_mlflow_waits_for_its_database_and_says_so_without_its_password(tmp_path: Path, minio: Minio) -> None:
+    server = Mlflow(tmp_path, minio, "mysql+pymysql://mlflow:s3cret%2Fword@127.0.0.1:9/mlflow")
+    server.environment["DATABASE_WAIT_S"] = "2"
+    server.start(wait=False)
+    assert server.process is not None and server.process.wait(30) == 3
+    told = server.log.read_text()
+    assert "waiting for mysql+pymysql://mlflow:***@127.0.0.1:9/mlflow, 2 s at most" in told
+    assert "gave up after 2 s" in told and "s3cret" not in told
+
+
+def test_mlflow_does_not_start_without_a_secret(tmp_path: Path, minio: Minio) -> None:
+    for name in ("mlflow_s3_secret_key", "mlflow_admin_password", "mlflow_session_key", "mysql_password"):
+        home = tmp_path / name
+        home.mkdir()
+        server = Mlflow(home, minio, "")
+        (home / "run-secrets" / name).unlink(missing_ok=True)
+        server.start(wait=False)
+        assert server.process is not None and server.process.wait(30) == 2
+        assert f"no secret file {home}/run-secrets/{name}" in server.log.read_text()
