@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import subprocess
+import shutil
 import sys
 import threading
 import time
@@ -20,13 +20,14 @@ import pytest
 import requests
 from waitress import create_server
 
+from accounts import Accounts
 from common.objects_s3 import S3Objects
 from common.settings import Settings, read_settings
 from local.gateway import create_gateway
 from local.stack import local_environment, read_stack
 from servers import ROOT, Minio, Mlflow, Mysql, Server, answers, free_port
 
-BUDGET_S = 8
+BUDGET_S = 12
 REFRESH_S = 0.5
 
 
@@ -44,52 +45,43 @@ class Function(Server):
 class Deployed:
     """Everything, in one folder; `start` starts it in the order of infra/compose.yaml."""
 
-    def __init__(self, home: Path, **overrides: str) -> None:
+    def __init__(self, home: Path, like: Deployed | None = None, **overrides: str) -> None:
+        """`like`: with the passwords and secrets of that one, as a restored deployment has them."""
         self.home, self.overrides = home, overrides
         self.minio, self.mysql = Minio(home), Mysql(home)
         self.mlflow = Mlflow(home, self.minio, self.mysql.uri)
-        self.run_secrets = home / "run-secrets"
-        self._write_secrets()
+        self.accounts = Accounts(home / "accounts", self.minio, self.mlflow)
+        self.secrets = home / "secrets"
+        if like is None:
+            self._write_secrets()
+        else:
+            shutil.copytree(like.secrets, self.secrets)
+            self.accounts.passwords, self.accounts.admin = like.accounts.passwords, like.accounts.admin
+        (home / "run-secrets" / "mlflow_s3_access_key").write_text("mlflow")
+        (home / "run-secrets" / "mlflow_s3_secret_key").write_text(self.accounts.passwords["mlflow"])
         self.functions: dict[str, Function] = {}
 
     def _write_secrets(self) -> None:
-        passwords = {name: secrets.token_hex(12) for name in ("train", "classify")}
-        keys = {name: secrets.token_hex(16) for name in ("fetch_batch", "train", "mlflow")}
-        run = {"minio_root_user": self.minio.access_key, "minio_root_password": self.minio.secret_key}
-        run |= {"mlflow_s3_access_key": "mlflow"}
-        run |= {f"{name}_s3_secret_key": key for name, key in keys.items()}
-        run |= {f"mlflow_{name}_password": password for name, password in passwords.items()}
-        own = {"train-token": secrets.token_hex(8), "bundle-key": secrets.token_hex(8)}
-        own |= {f"{name}-s3-access-key": name for name in ("fetch-batch", "train")}
-        own |= {f"{name}-s3-secret-key": keys[name.replace("-", "_")] for name in ("fetch-batch", "train")}
-        own |= {f"{name}-mlflow-password": password for name, password in passwords.items()}
-        self.secrets = self.home / "secrets"
+        passwords = self.accounts.passwords
+        texts = {"train-token": secrets.token_hex(8), "bundle-key": secrets.token_hex(8)}
+        texts |= {f"{name}-s3-access-key": name for name in ("fetch-batch", "train")}
+        texts |= {f"{name}-s3-secret-key": passwords[name] for name in ("fetch-batch", "train")}
+        texts |= {f"{name}-mlflow-password": passwords[f"mlflow-{name}"] for name in ("train", "classify")}
         self.secrets.mkdir()
-        for folder, texts in ((self.run_secrets, run), (self.secrets, own)):
-            for name, text in texts.items():
-                (folder / name).write_text(text)
+        for name, text in texts.items():
+            (self.secrets / name).write_text(text)
 
     def start(self) -> Deployed:
         self.start_servers()
-        self.make_accounts()
+        made = self.accounts.make()
+        assert made.returncode == 0, made.stdout + made.stderr
         self.start_functions()
         return self
 
     def start_servers(self) -> None:
         for server in (self.minio, self.mysql, self.mlflow):
-            server.start(wait=server is not self.mlflow)
-        self.mlflow.wait()
-
-    def make_accounts(self) -> None:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "SECRETS_FOLDER": str(self.run_secrets),
-            "AWS_ENDPOINT_URL_S3": self.minio.url,
-            "MLFLOW_TRACKING_URI": self.mlflow.url,
-        }
-        command = [sys.executable, str(ROOT / "infra" / "mlflow" / "make_accounts.py")]
-        made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert made.returncode == 0, made.stdout + made.stderr
+            if server.process is None:
+                server.start()
 
     def _pipelines(self) -> Path:
         """covertype alone, with a gate that lets the short fits of tests pass."""

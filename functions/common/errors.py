@@ -85,7 +85,7 @@ class StoreUnavailable(Unavailable):
 
     def __init__(self, where: str, why: str, advice: str = "Start it; then this goes on by itself.") -> None:
         super().__init__(f"The object store {where} can't be used: {why}. {advice}")
-        self.where = where
+        self.where, self.why = where, why
 
 
 class RegistryUnavailable(Unavailable):

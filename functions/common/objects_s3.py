@@ -183,7 +183,7 @@ class S3Objects:
         for _, last in _attempts():
             try:
                 return call()
-            except (ClientError, BotoCoreError, OSError) as error:
+            except (ClientError, BotoCoreError) as error:
                 if missing is not ... and _code(error) in _MISSING:
                     return missing
                 if last or not _passing(error, _code(error)):

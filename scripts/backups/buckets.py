@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,14 +13,12 @@ from botocore.exceptions import ClientError
 
 from backups.command import CannotGoOn, Progress
 from backups.manifest import File, describe
-from common.errors import StoreUnavailable
 from common.objects import Objects, check_key
 from common.objects_s3 import S3Objects
 
 # In MLflow's bucket from a restore's first write to its last comparison: one that did not end is known by it.
 MARK = "restore-unfinished.json"
 AT_ONCE, IN_MEMORY = 8, 8 << 20
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Bucket(S3Objects):
@@ -58,10 +55,8 @@ def copy_out(store: Objects, keys: list[str], folder: Path, progress: Progress) 
             raise CannotGoOn(f"{store.where} holds an object that is none of ours: {error}. Take it away.") from None
         except (FileExistsError, NotADirectoryError):
             raise CannotGoOn(f"{path}: the file system has one name for two objects of {store.where}.") from None
-        except StoreUnavailable as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM:
-                raise CannotGoOn(f"{path}: {error.__cause__.strerror}.") from None
-            raise
+        except OSError as error:
+            raise CannotGoOn(f"{path}: {error.strerror}.") from None
         if not found:
             path.unlink()
             return None

@@ -64,8 +64,8 @@ def run(work: Callable[[], None], left_behind: Callable[[], str]) -> int:
         return 2
     except StoreUnavailable as error:
         # What a function would do about it is not what helps here.
-        what = error.detail.partition(". ")[0]
-        tell(f"! {what}. {NO_BUCKET if 'NoSuchBucket' in what else STORE_ADVICE} {left_behind()}")
+        advice = NO_BUCKET if "NoSuchBucket" in error.why else STORE_ADVICE
+        tell(f"! The object store {error.where} can't be used: {error.why}. {advice} {left_behind()}")
         return 1
     except (CannotGoOn, SabuesoError) as error:
         tell(f"! {error} {left_behind()}")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from backup_site import Site
 from conftest import wait_until
-from deployments import Site
 from servers import Minio, Mysql
 
 # Scripts for `stand_in`. WAIT % gate: works once that file is there.

@@ -13,12 +13,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from backup_site import Site
 from backups.buckets import Bucket, copy_out
 from backups.command import CannotGoOn, Progress
 from backups.deployment import Deployment, read_deployment
 from backups.make import Copy
 from conftest import wait_until
-from deployments import Site
 from integration.backups.conftest import HANG, WAIT, arguments_of, begun
 from servers import ROOT
 

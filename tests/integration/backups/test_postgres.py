@@ -11,7 +11,7 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 
-from deployments import Site
+from backup_site import Site
 from servers import Postgres
 
 pytestmark = pytest.mark.integration

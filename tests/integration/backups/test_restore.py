@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 
+from backup_site import BODIES, Site
 from conftest import wait_until
-from deployments import BODIES, Site
 from integration.backups.conftest import HANG, begun
 from servers import free_port
 

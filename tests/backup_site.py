@@ -58,6 +58,17 @@ class Site:
     mysql: Mysql
     values: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.values = {
+            "MYSQL_PASSWORD": self.mysql.password,
+            "MYSQL_PORT": str(self.mysql.port),
+            "MINIO_ROOT_USER": self.minio.access_key,
+            "MINIO_ROOT_PASSWORD": self.minio.secret_key,
+            "MINIO_PORT": self.minio.url.rpartition(":")[2],
+            "SABUESO_STORE": "s3://sabueso/some/prefix",
+            **self.values,
+        }
+
     def start(self) -> Site:
         self.minio.start()
         self.mysql.start()
@@ -78,14 +89,6 @@ class Site:
                 keys = [{"Key": key} for key in self.keys(bucket)]
                 for at in range(0, len(keys), 1000):
                     client.delete_objects(Bucket=bucket, Delete={"Objects": keys[at : at + 1000]})
-        self.values = {
-            "MYSQL_PASSWORD": self.mysql.password,
-            "MYSQL_PORT": str(self.mysql.port),
-            "MINIO_ROOT_USER": self.minio.access_key,
-            "MINIO_ROOT_PASSWORD": self.minio.secret_key,
-            "MINIO_PORT": self.minio.url.rpartition(":")[2],
-            "SABUESO_STORE": "s3://sabueso/some/prefix",
-        }
 
     def fill(self) -> None:
         self.sql(TABLES)
