@@ -69,9 +69,11 @@ def make_account_tables(engine: Engine) -> None:
         constraint.name = None
         return str(compiler.visit_foreign_key_constraint(constraint, **options))
 
-    from mlflow.server.auth.db.utils import migrate_if_needed
+    # Not `migrate_if_needed`, which the server calls: it looks for its first table on one connection and makes it on
+    # another. In MySQL the look locks the name until its transaction ends, so that both would wait for ever.
+    from mlflow.server.auth.db.utils import migrate
 
-    migrate_if_needed(engine, "head")
+    migrate(engine, "head")
 
 
 if __name__ == "__main__":

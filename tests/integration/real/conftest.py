@@ -1,0 +1,45 @@
+"""One system on real servers for all tests of this folder: they run in the order of their files, and it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from asking import Source, versions
+from conftest import Served
+from deployed import Deployed
+
+
+@pytest.fixture(scope="session")
+def source() -> Iterator[Source]:
+    found = Source()
+    served = Served(found.app)
+    found.url = served.url
+    yield found
+    served.stop()
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory, source: Source) -> Iterator[Deployed]:
+    """Running servers and functions, nothing collected yet."""
+    found = Deployed(tmp_path_factory.mktemp("deployed"), COVERTYPE_API_URL=source.url)
+    try:
+        yield found.start()
+    finally:
+        found.stop()
+
+
+@pytest.fixture
+def collected(deployed: Deployed) -> Deployed:
+    deployed.collect()
+    return deployed
+
+
+@pytest.fixture
+def trained(collected: Deployed) -> Deployed:
+    """With two versions at least, one of them serving."""
+    while len(versions(collected)) < 2:
+        collected.wait_for_end(collected.train())
+    collected.wait_for("classify/covertype", lambda one: one["model"]["version"], "served a champion")
+    return collected

@@ -1,0 +1,105 @@
+"""The whole way, then each service stopped in the middle of a training."""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import Any
+
+import pytest
+from mlflow.entities import LoggedModelStatus
+
+from asking import as_train, classify, row_of, versions
+from conftest import wait_until
+from deployed import Deployed
+
+pytestmark = pytest.mark.integration
+
+
+def test_the_whole_way_on_real_servers(collected: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = collected.wait_for_end(collected.train(force=False))
+    assert (record["state"], record["decision"], record["version"]) == ("finished", "promoted", "1")
+    card = collected.wait_for("classify/covertype", lambda one: one["model"]["version"] == "1", "served version 1")
+    assert card["snapshot"] == record["snapshot"]
+    answer = classify(collected, row_of(collected))
+    assert (answer.status_code, answer.json()["model"]["version"]) == (200, "1")
+    run = as_train(collected, monkeypatch).get_run(record["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.inputs.dataset_inputs[0].dataset.digest == record["snapshot"][:32]
+    assert collected.wait_for_end(collected.train(force=False))["decision"] == "skipped"
+
+
+def test_mysql_stopped_during_a_training_costs_no_metric_and_makes_no_second_version(
+    collected: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(versions(collected))
+    identity = collected.train()
+    collected.wait_for("train/covertype", lambda one: one["stage"].startswith("epoch"), "fitted")
+    collected.mysql.stop()
+    epochs = {0}
+
+    def waits(one: Any) -> bool:
+        epochs.update(int(number) for number in re.findall(r"epoch (\d+) of", one["stage"]))
+        return "its database does not answer" in one["reason"]
+
+    collected.wait_for("train/covertype", waits, "said it waits")
+    assert collected.get("train/covertype")["state"] == "running"
+    collected.mysql.start()
+    record = collected.wait_for_end(identity)
+    assert record["state"] == "finished", record["reason"]
+    assert "waiting" not in record["reason"]
+    assert len(versions(collected)) == before + 1
+    client = as_train(collected, monkeypatch)
+    steps = [one.step for one in client.get_metric_history(record["run_id"], "tune_accuracy")]
+    assert "metrics are kept for later" in collected.job_log()
+    assert sorted(steps) == list(range(1, len(steps) + 1))
+    assert len(steps) >= max(epochs) >= 1
+
+
+def test_minio_stopped_in_the_middle_of_an_artifact_upload_leaves_one_whole_version(
+    collected: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(versions(collected))
+    identity = collected.train()
+    collected.wait_for("train/covertype", lambda one: one["stage"] == "registering", "registered", 240)
+    collected.minio.stop(signal.SIGKILL)
+    wait_until(lambda: "can't be used" in collected.job_log(), 60)
+    collected.minio.start()
+    record = collected.wait_for_end(identity)
+    assert record["state"] == "finished", record["reason"]
+    assert len(versions(collected)) == before + 1
+    client = as_train(collected, monkeypatch)
+    experiment = client.get_run(record["run_id"]).info.experiment_id
+    models = client.search_logged_models([experiment], filter_string=f"source_run_id = '{record['run_id']}'")
+    assert [one.status for one in models] == [LoggedModelStatus.READY]
+    assert collected.post("train/covertype/promote", {"version": int(record["version"])}).status_code == 200
+    collected.wait_for(
+        "classify/covertype", lambda one: one["model"]["version"] == record["version"], "served the new version"
+    )
+
+
+def test_a_job_that_gives_up_waiting_is_taken_up_without_fitting_again(
+    collected: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = collected.functions["train"]
+    train.stop()
+    patient = train.environment.get("SABUESO_PATIENCE_S", "")
+    train.environment["SABUESO_PATIENCE_S"] = "1"
+    train.start()
+    before = len(versions(collected))
+    identity = collected.train()
+    collected.wait_for("train/covertype", lambda one: one["stage"] == "exporting", "exported", 240)
+    collected.mlflow.stop()
+    record = collected.wait_for_end(identity)
+    assert (record["state"], record["decision"]) == ("interrupted", None)
+    assert "MLflow" in record["reason"]
+    collected.mlflow.start()
+    again = collected.wait_for_end(collected.train(force=False))
+    assert (again["state"], again["resumed_from"]) == ("finished", identity)
+    assert again["run_id"] == record["run_id"]
+    assert len(versions(collected)) == before + 1
+    steps = [one.step for one in as_train(collected, monkeypatch).get_metric_history(again["run_id"], "tune_accuracy")]
+    assert sorted(steps) == list(range(1, len(steps) + 1))  # no epoch was done twice
+    train.stop()
+    train.environment["SABUESO_PATIENCE_S"] = patient
+    train.start()
