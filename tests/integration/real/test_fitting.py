@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow.entities import LoggedModelStatus
 
 from asking import as_train, classify, row_of, versions
+from common.pipelines import pick, read_pipelines
 from conftest import wait_until
 from deployed import Deployed
+from train.tracking import Tracking
 
 pytestmark = pytest.mark.integration
 
@@ -103,3 +106,35 @@ def test_a_job_that_gives_up_waiting_is_taken_up_without_fitting_again(
     train.stop()
     train.environment["SABUESO_PATIENCE_S"] = patient
     train.start()
+
+
+def test_a_version_left_without_a_decision_is_judged_and_not_made_again(collected: Deployed) -> None:
+    if not versions(collected):
+        collected.wait_for_end(collected.train())
+    before = versions(collected)
+    for one in before:
+        tag = {"name": "covertype", "version": one["version"], "key": "sabueso.decision"}
+        answer = collected.accounts.call("admin", "DELETE", "mlflow/model-versions/delete-tag", json=tag)
+        assert answer.status_code == 200, answer.text
+    record = collected.wait_for_end(collected.train(force=False))
+    assert (record["state"], record["version"]) == ("finished", before[0]["version"])
+    after = versions(collected)
+    assert len(after) == len(before)
+    assert after[0]["tags"]["sabueso.decision"] == record["decision"]
+
+
+def test_a_version_is_registered_once_however_often_it_is_asked_for(
+    collected: Deployed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    as_train(collected, monkeypatch)
+    settings = collected.settings("train")
+    newest = versions(collected)[0]
+    pipeline = pick(read_pipelines(settings.pipelines), "covertype")
+    tags = {key: text for key, text in newest["tags"].items() if key.startswith("sabueso.")}
+    tracking = Tracking(pipeline, settings, None, tags)
+    try:
+        assert tracking.run_id == newest["run_id"]  # found by its execution
+        assert tracking.register(tmp_path / "no bundle", [], tags, "") == newest["version"]
+    finally:
+        tracking.end("FINISHED")
+    assert versions(collected)[0]["version"] == newest["version"]
