@@ -28,7 +28,7 @@ from local.stack import local_environment, read_stack
 from servers import ROOT, Minio, Mlflow, Mysql, Server, answers, free_port
 
 BUDGET_S = 12
-REFRESH_S = 0.5
+REFRESH_S, LEASE_S = 0.5, 8
 
 
 class Function(Server):
@@ -110,7 +110,7 @@ class Deployed:
                 "SABUESO_BUDGET_S": str(BUDGET_S),
                 "SABUESO_SAMPLES_PER_BATCH": "1",
                 "SABUESO_TRIGGER": "off",
-                "SABUESO_LEASE_S": "8",
+                "SABUESO_LEASE_S": str(LEASE_S),
                 "TF_NUM_INTRAOP_THREADS": "2",
             }
             environment = local_environment(function, os.environ, ports[name], self.secrets, fixed | self.overrides)

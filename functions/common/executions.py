@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from common.errors import Conflict, StoreUnavailable
 from common.objects import Objects
 
 
@@ -30,12 +33,29 @@ class Execution:
     body: dict[str, Any]
     etag: str
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _doubtful: list[bytes] = field(default_factory=list)
 
     def update(self, **changes: Any) -> None:
         """Write the changes. Raises Conflict if another ended this record, StoreUnavailable."""
         with self._lock:
             self.body = {**self.body, **changes}
-            self.etag = self.objects.put(self.key, json.dumps(self.body).encode(), if_match=self.etag)
+            body = json.dumps(self.body).encode()
+            try:
+                self.etag = self._put(body)
+            except StoreUnavailable:
+                self._doubtful.append(body)
+                raise
+            self._doubtful.clear()
+
+    def _put(self, body: bytes) -> str:
+        try:
+            return self.objects.put(self.key, body, if_match=self.etag)
+        except Conflict:
+            # A write whose answer was lost may have got through: then what stands there is ours.
+            found = self.objects.get(self.key) if self._doubtful else None
+            if found is None or found.body not in self._doubtful:
+                raise
+            return self.objects.put(self.key, body, if_match=found.etag)
 
     def end(self, state: str, **changes: Any) -> None:
         self.update(state=state, ended=timestamp(), **changes)
@@ -43,11 +63,26 @@ class Execution:
 
 def begin(objects: Objects, pipeline: str, function: str, body: dict[str, Any]) -> Execution:
     """A new record in state `running`, named by time and id so that keys sort by age."""
-    started = timestamp()
-    identity = make_id(function)
-    whole = {"id": identity, "function": function, "state": "running", "started": started, "ended": None, **body}
-    key = f"jobs/{pipeline}/runs/{started.replace(':', '')}-{identity}.json"
+    key, whole = _named(pipeline, function, body)
     return Execution(objects, key, whole, objects.put(key, json.dumps(whole).encode(), if_absent=True))
+
+
+def note(pipeline: str, function: str, body: dict[str, Any]) -> Callable[[Objects], None]:
+    """The record of something that is over at once; what is returned writes it, once however often it is called."""
+    key, whole = _named(pipeline, function, body)
+    whole = {**whole, "state": "finished", "ended": whole["started"]}
+
+    def write(objects: Objects) -> None:
+        with contextlib.suppress(Conflict):  # an earlier call wrote it, and lost the answer
+            objects.put(key, json.dumps(whole).encode(), if_absent=True)
+
+    return write
+
+
+def _named(pipeline: str, function: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    started, identity = timestamp(), make_id(function)
+    whole = {"id": identity, "function": function, "state": "running", "started": started, "ended": None, **body}
+    return f"jobs/{pipeline}/runs/{started.replace(':', '')}-{identity}.json", whole
 
 
 def resume(objects: Objects, key: str) -> Execution:

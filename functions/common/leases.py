@@ -29,16 +29,21 @@ class Lease:
     _thread: threading.Thread | None = None
 
     def renew(self) -> bool:
-        """Write it again; False, and `lost`, if another holds it now."""
-        # The thread in the background and a step that wants to be sure (the gate) may renew at once.
+        """Write it again; False, and `lost`, if another holds it now. A store that is away may take the next one."""
+        try:
+            return self.confirm()
+        except StoreUnavailable:
+            return not self.lost
+
+    def confirm(self) -> bool:
+        """As `renew`, for a step that must be sure. Raises StoreUnavailable."""
+        # The thread in the background may renew at the same moment.
         with self._lock:
             self.renewals += 1
             try:
                 self._write()
             except Conflict:
                 self.lost = True
-            except StoreUnavailable:
-                pass  # the lease lives on until it expires; the next renewal may get through
             return not self.lost
 
     def release(self) -> None:

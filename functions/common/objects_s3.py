@@ -20,8 +20,9 @@ from common.errors import Conflict, FieldError, StoreUnavailable, WrongSettings
 from common.objects import Object, check_key
 from common.settings import Settings
 
-# Some 5 s at most where a server answers at once that it can't: a restart of MinIO passes unnoticed.
-ATTEMPTS, FIRST_PAUSE_S, PATIENCE_S = 6, 0.2, 12.0
+# Some 5 s at most where a server answers at once that it can't: a restart of MinIO passes unnoticed. One that takes
+# the connection and says nothing is asked once: a call of a function ends after 30 s.
+ATTEMPTS, FIRST_PAUSE_S, PATIENCE_S = 6, 0.2, 6.0
 PART = 16 << 20
 PROBE = "jobs/conditional-writes.json"
 _MISSING = ("NoSuchKey", "404", "NotFound")
@@ -52,7 +53,13 @@ class S3Objects:
 
     def _connected(self) -> Any:
         """The client, with the keys that the secret files hold now: an update counts at once. Raises WrongSettings."""
-        keys = (self._settings.own_secret("s3-access-key"), self._settings.own_secret("s3-secret-key"))
+        try:
+            keys = (self._settings.own_secret("s3-access-key"), self._settings.own_secret("s3-secret-key"))
+        except WrongSettings:
+            # A platform may replace a file by taking it away first; a lease must not end over that.
+            if self._client is None or self._keys is None:
+                raise
+            keys = self._keys
         with self._lock:
             if keys != self._keys:
                 self.close()
@@ -176,7 +183,7 @@ class S3Objects:
                         f"The object store {self.where}", [FieldError("SABUESO_STORE", UNCONDITIONAL)]
                     ) from None
                 if last or not _passing(error, code):
-                    raise StoreUnavailable(self.where, *_told(error)) from error
+                    raise StoreUnavailable(self.where, *_told(error, self._settings)) from error
         raise AssertionError("unreachable")
 
     def _try(self, call: Any, missing: Any = ...) -> Any:
@@ -187,7 +194,7 @@ class S3Objects:
                 if missing is not ... and _code(error) in _MISSING:
                     return missing
                 if last or not _passing(error, _code(error)):
-                    raise StoreUnavailable(self.where, *_told(error)) from error
+                    raise StoreUnavailable(self.where, *_told(error, self._settings)) from error
         raise AssertionError("unreachable")
 
 
@@ -210,7 +217,7 @@ def _make_client(settings: Settings, access_key: str, secret_key: str) -> Any:
         region_name=settings.s3_region,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=15, max_pool_connections=16),
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=8, max_pool_connections=16),
     )
 
 
@@ -230,7 +237,7 @@ def _passing(error: Exception, code: str) -> bool:
     return bool(status >= 500 or status == 429 or code in _CONDITION) and code not in (*_FULL, *_UNKNOWN)
 
 
-def _told(error: Exception) -> tuple[str, str]:
+def _told(error: Exception, settings: Settings) -> tuple[str, str]:
     """What went wrong, and what a person does about it."""
     if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
         return "no connection to it", "Start it, or check AWS_ENDPOINT_URL_S3; then this goes on by itself."
@@ -239,7 +246,8 @@ def _told(error: Exception) -> tuple[str, str]:
     code = _code(error)
     advice = "Look at its log; this goes on by itself once it works again."
     if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "Forbidden", "403"):
-        advice = "Check the secrets s3-access-key and s3-secret-key of this function, and what that key may do."
+        names = (settings.own("s3-access-key"), settings.own("s3-secret-key"))
+        advice = f"Check the secrets {names[0]} and {names[1]}, and what that key may do."
     elif code == "NoSuchBucket":
         advice = "Make the bucket: the service `accounts` of infra/compose.yaml does."
     elif code == "RequestTimeTooSkewed":

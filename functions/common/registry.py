@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import requests
 
-from common.errors import RegistryUnavailable
+from common.errors import BundleRefused, RegistryUnavailable, SabuesoError
 from common.settings import Settings
 
 CHAMPION = "champion"
 TIMEOUT_S = (3, 20)
 MAX_FILE = 500_000_000
 SERVING = "artifacts/serving"
-_DATABASE = ("OperationalError", "pymysql", "psycopg", "TEMPORARILY_UNAVAILABLE")
-_ARTIFACTS = ("botocore", "endpoint URL", "S3Error", "boto3", "PutObject", "GetObject")
+_DATABASE = re.compile(r"OperationalError|InterfaceError|TEMPORARILY_UNAVAILABLE|Can't connect|Lost connection")
+_KEY = re.compile(r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|NoSuchBucket|XMinioStorageFull")
+_ARTIFACTS = re.compile(r"Could not connect to the endpoint|EndpointConnection|ConnectTimeout|botocore|boto3")
 
 
-def refusal(where: str, what: str, status: int | None, told: str) -> RegistryUnavailable:
-    """What MLflow's answer (none: `status` None) means for a person. `told`: MLflow's own words, searched only."""
-    if status is None:
-        return RegistryUnavailable(where, what)
+def refusal(settings: Settings, what: str, status: int, told: str) -> SabuesoError:
+    """What an unexpected answer of MLflow means for a person. `told`: its words, of which a part is shown at most.
+
+    RegistryUnavailable where time or a person mends it; else an error that says what MLflow said.
+    """
+    where = settings.mlflow_uri
     if status == 401:
-        advice = "Check MLFLOW_TRACKING_USERNAME and the secret mlflow-password of this function."
-    elif status == 403 and "host header" in told.lower():
-        advice = "Add the name by which it is called to MLFLOW_ALLOWED_HOSTS."
-    elif status == 403:
-        advice = "This account may not do that: docs/operations.md, Accounts and keys."
-    elif any(word in told for word in _DATABASE):
-        what, advice = f"{what}: its database does not answer", "Start the database; then this goes on by itself."
-    elif any(word in told for word in _ARTIFACTS):
-        what, advice = f"{what}: its artifact store does not answer", "Start the store; then this goes on by itself."
-    else:
-        advice = "Look at its log; this goes on by itself once it works again."
-    return RegistryUnavailable(where, what, advice)
+        secret = settings.own("mlflow-password")
+        return RegistryUnavailable(where, what, f"Check MLFLOW_TRACKING_USERNAME and the secret {secret}.")
+    if status == 403 and "host header" in told.lower():
+        return RegistryUnavailable(where, what, "Add the name by which it is called to MLFLOW_ALLOWED_HOSTS.")
+    if status == 403:
+        return RegistryUnavailable(where, what, "This account may not do that: docs/operations.md, Accounts and keys.")
+    if status < 500 and status != 429 and not _DATABASE.search(told):
+        return SabuesoError(f"MLflow at {where} refused: {what}: {told[:300]}")
+    key = _KEY.search(told)
+    if key is not None:
+        what = f"{what}: its artifact store refused it ({key[0]})"
+        return RegistryUnavailable(where, what, "Check MLflow's own key and bucket: the service `accounts` makes both.")
+    if _DATABASE.search(told):
+        what = f"{what}: its database does not answer"
+        return RegistryUnavailable(where, what, "Start the database; then this goes on by itself.")
+    if _ARTIFACTS.search(told):
+        what = f"{what}: its artifact store does not answer"
+        return RegistryUnavailable(where, what, "Start the store; then this goes on by itself.")
+    return RegistryUnavailable(where, what, "Look at its log; this goes on by itself once it works again.")
 
 
 class Registry:
@@ -83,20 +94,23 @@ class Registry:
             self._call("POST", "model-versions/set-tag", json=body)
 
     def download_bundle(self, name: str, version: str, folder: Path) -> None:
-        """The files of a version's bundle into folder (which exists), through MLflow's artifact proxy."""
+        """The files of a version's bundle into folder (which exists), through MLflow's artifact proxy.
+
+        Raises BundleRefused where there is none, which no waiting mends.
+        """
         found = self._call("GET", "model-versions/get-download-uri", params={"name": name, "version": version})
         if found is None:
-            raise RegistryUnavailable(self.where, f"it has no files of version {version} of {name}")
+            raise BundleRefused(f"MLflow has no files of version {version} of {name}")
         uri = str(found["artifact_uri"])
         if not uri.startswith("mlflow-artifacts:/"):
-            raise RegistryUnavailable(
-                self.where, f"its artifacts are not proxied ({uri.split(':')[0]}); start it with --serve-artifacts"
+            raise BundleRefused(
+                f"its files are not behind MLflow's proxy ({uri.split(':')[0]}); start MLflow with --serve-artifacts"
             )
         root = f"{uri.removeprefix('mlflow-artifacts:/').strip('/')}/{SERVING}"
         listed = self._call("GET", "mlflow-artifacts/artifacts", params={"path": root}) or {}
         names = [Path(entry["path"]).name for entry in listed.get("files", []) if not entry.get("is_dir")]
         if not names:
-            raise RegistryUnavailable(self.where, f"version {version} of {name} holds no bundle")
+            raise BundleRefused(f"version {version} of {name} holds no bundle: train did not make it")
         for one in names:
             self._download(f"mlflow-artifacts/artifacts/{quote(f'{root}/{one}')}", folder / one)
 
@@ -109,7 +123,7 @@ class Registry:
                 for part in answer.iter_content(1 << 20):
                     size += len(part)
                     if size > MAX_FILE:
-                        raise RegistryUnavailable(self.where, f"{target.name} is larger than {MAX_FILE} bytes")
+                        raise BundleRefused(f"{target.name} is larger than {MAX_FILE} bytes")
                     file.write(part)
             except requests.RequestException as error:
                 raise RegistryUnavailable(self.where, type(error).__name__) from None
@@ -129,9 +143,9 @@ class Registry:
             return None
         raise self._refusal(path, answer, code)
 
-    def _refusal(self, what: str, answer: requests.Response, code: str = "") -> RegistryUnavailable:
+    def _refusal(self, what: str, answer: requests.Response, code: str = "") -> SabuesoError:
         told = f"{what} answered {answer.status_code} {code}".strip()
-        return refusal(self.where, told, answer.status_code, answer.text)
+        return refusal(self._settings, told, answer.status_code, answer.text)
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         user = self._settings.mlflow_user

@@ -201,7 +201,11 @@ class Settings:
 
         Raises WrongSettings if it is missing or empty.
         """
-        return self.secret(f"{self.function}-{name}" if self.function else name)
+        return self.secret(self.own(name))
+
+    def own(self, name: str) -> str:
+        """The name of such a secret."""
+        return f"{self.function}-{name}" if self.function else name
 
     def budget_s(self, pipeline: str, own: float) -> float:
         """Seconds that a training may take: the setting for this pipeline or for all, else its own."""

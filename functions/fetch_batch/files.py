@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -38,7 +39,10 @@ class File:
 def list_files(location: str, settings: Settings) -> Iterator[File]:
     """Every file at a location, in no promised order. Raises SourceUnavailable, saying what was looked for."""
     if location.startswith(("http://", "https://")):
-        location = str(_download(location, settings))
+        try:
+            location = str(_download(location, settings))
+        except OSError as error:
+            raise SourceUnavailable(f"{location} can't be kept in {settings.scratch}: {error}") from None
     if location.startswith("s3://"):
         yield from _s3_files(location, settings)
         return
@@ -79,7 +83,7 @@ def _unpack(path: Path, settings: Settings) -> Path:
             archive.extractall(part)  # takes away what leads outside: absolute names and ".."
     else:
         with tarfile.open(path) as archive:
-            archive.extractall(part, filter="data")
+            _untar(archive, part)
     try:
         part.rename(target)
     except OSError:
@@ -87,14 +91,34 @@ def _unpack(path: Path, settings: Settings) -> Path:
     return target
 
 
+def _untar(archive: tarfile.TarFile, folder: Path) -> None:
+    """Files and folders alone, none of them outside. Raises TarError."""
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(folder, filter="data")
+        return
+    # Python before 3.11.4, as Debian 12 has it, knows no filters.
+    members = [member for member in archive if member.isfile() or member.isdir()]
+    for member in members:
+        if not (folder / member.name).resolve().is_relative_to(folder.resolve()):
+            raise tarfile.TarError(f"{member.name} would be written outside of the folder")
+    archive.extractall(folder, members=members)
+
+
 def _s3_files(location: str, settings: Settings) -> Iterator[File]:
     def fetch(key: str) -> BinaryIO:
-        settings.scratch.mkdir(parents=True, exist_ok=True)
-        file = tempfile.TemporaryFile(dir=settings.scratch)  # noqa: SIM115 (whoever reads it closes it)
-        if not objects.read_into(key, file):
-            raise SourceUnavailable(f"{location}/{key} is gone")
-        file.seek(0)
-        return cast(BinaryIO, file)
+        try:
+            settings.scratch.mkdir(parents=True, exist_ok=True)
+            with contextlib.ExitStack() as stack:
+                file = stack.enter_context(tempfile.TemporaryFile(dir=settings.scratch))
+                if not objects.read_into(key, file):
+                    raise SourceUnavailable(f"{location}/{key} is gone")
+                file.seek(0)
+                stack.pop_all()  # whoever reads it closes it
+                return cast(BinaryIO, file)
+        except StoreUnavailable as error:
+            raise SourceUnavailable(error.detail) from None
+        except OSError as error:
+            raise SourceUnavailable(f"{location}/{key} can't be kept in {settings.scratch}: {error}") from None
 
     try:
         objects = open_objects(settings, location)

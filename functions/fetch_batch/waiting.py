@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,10 @@ class Waiting:
         path = self.folder / f"{intent['id']}.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            path.with_suffix(".part").write_text(json.dumps(whole))
+            with path.with_suffix(".part").open("w") as file:
+                file.write(json.dumps(whole))
+                file.flush()
+                os.fsync(file.fileno())
             path.with_suffix(".part").rename(path)
         except OSError as error:
             log("fetch-batch", "answer lost", pipeline=self.pipeline, why=f"{path}: {error.strerror}")
@@ -40,7 +44,13 @@ class Waiting:
         """What waits for this store, oldest first: the file, and its content with the body as bytes."""
         found = []
         for path in self.folder.glob("*.json"):
-            whole = json.loads(path.read_text())
+            try:
+                whole = json.loads(path.read_text())
+            except FileNotFoundError:
+                continue  # a fetch has just stored it
+            except (OSError, ValueError) as error:
+                log("fetch-batch", "answer lost", pipeline=self.pipeline, why=f"{path} can't be read: {error}")
+                continue
             if whole["store"] == self.store:
                 whole["body"] = None if whole["body"] is None else base64.b64decode(whole["body"])
                 found.append((path, whole))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from common.bundle import Bundle
 from common.errors import AlreadyRunning, BundleRefused, NotFound, Unusable
-from common.executions import begin, history
+from common.executions import history, note
 from common.objects import Objects
 from common.pipelines import Pipeline
 from common.registry import Registry
@@ -60,20 +61,16 @@ def load_champion(
     version = registry.version_of(name)
     if version is None:
         return None, None, ""
-    registry.download_bundle(name, version, folder)
     try:
+        registry.download_bundle(name, version, folder)
         return version, Bundle(folder, settings.secret("bundle-key")), ""
     except BundleRefused as error:
         return version, None, error.detail
 
 
-def move_champion(
-    objects: Objects, registry: Registry, pipeline: str, version: str, previous: str | None, reason: str, by: str
-) -> None:
-    """Point the alias, which is at `previous`, at a version and record it; asked again it does no harm."""
-    registry.move_alias(pipeline, version)
-    facts = {"version": version, "previous": previous, "reason": reason, "by": by}
-    begin(objects, pipeline, "alias", facts).end("finished")
+def note_move(pipeline: str, version: str, previous: str | None, reason: str, by: str) -> Callable[[Objects], None]:
+    """The record of a move of the alias, to be written before it: an alias that moved is always accounted for."""
+    return note(pipeline, "alias", {"version": version, "previous": previous, "reason": reason, "by": by})
 
 
 def promote(objects: Objects, registry: Registry, settings: Settings, pipeline: str, version: str) -> str | None:
@@ -81,13 +78,14 @@ def promote(objects: Objects, registry: Registry, settings: Settings, pipeline: 
     if registry.version(pipeline, version) is None:
         raise NotFound(f"MLflow has no version {version} of {pipeline}")
     with tempfile.TemporaryDirectory(dir=_scratch(settings)) as folder:
-        registry.download_bundle(pipeline, version, Path(folder))
         try:
+            registry.download_bundle(pipeline, version, Path(folder))
             Bundle(Path(folder), settings.secret("bundle-key")).check_golden()
         except BundleRefused as error:
             raise Unusable(f"version {version} can't serve: {error.detail}") from None
     previous = registry.version_of(pipeline)
-    move_champion(objects, registry, pipeline, version, previous, "promoted by hand", "person")
+    note_move(pipeline, version, previous, "promoted by hand", "person")(objects)
+    registry.move_alias(pipeline, version)
     registry.tag_version(pipeline, version, {"sabueso.decision": "promoted", "sabueso.reason": "promoted by hand"})
     return previous
 
@@ -103,9 +101,11 @@ def rollback(objects: Objects, registry: Registry, pipeline: str) -> tuple[str, 
             break
     else:
         raise Unusable(f"{pipeline} had no other champion to go back to")
-    move_champion(objects, registry, pipeline, version, now, f"rolled back from version {now}", "person")
+    # The alias last: whoever is told that it failed and asks again must not get the version back that they left.
+    note_move(pipeline, version, now, f"rolled back from version {now}", "person")(objects)
     if now is not None:
         registry.tag_version(pipeline, now, {"sabueso.rejected": "true", "sabueso.reason": "rolled back"})
+    registry.move_alias(pipeline, version)
     return version, now or ""
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import psutil
 
-from common.errors import Conflict, NotFound, StoreUnavailable
+from common.errors import AlreadyRunning, Conflict, NotFound, StoreUnavailable
 from common.executions import Execution, begin, history, resume
 from common.leases import Lease, acquire
 from common.objects import Objects
 from common.pipelines import Pipeline
 from common.settings import Settings
 from common.web import log
+from train.job import settings_fingerprint
 from train.patience import AWAY
 
 FUNCTIONS = Path(__file__).resolve().parent.parent
@@ -68,11 +69,15 @@ class Launcher:
 
     def start(self, pipeline: Pipeline, force: bool) -> str:
         """Take the lease, record the execution, start the child; the execution's id. Raises AlreadyRunning."""
+        child = self._children.get(pipeline.name)
+        if child is not None and child.poll() is None:
+            # While the store was away its lease may have run out; the job goes on, and renews it.
+            raise AlreadyRunning(f"a training of {pipeline.name} runs in this replica")
         lease = acquire(
             self.objects, f"jobs/{pipeline.name}/train.json", f"train {pipeline.name}", self.settings.lease_s
         )
         try:
-            before = self._close_interrupted(pipeline.name)
+            before = self._close_interrupted(pipeline)
             force = before.pop("force", False) or force
             record = begin(self.objects, pipeline.name, "train", {**FIRST, **before, "force": force})
             child = self._spawn(pipeline.name, record, lease, force)
@@ -98,14 +103,18 @@ class Launcher:
         newest = history(self.objects, pipeline, "train", most=1)
         return str(newest[0].body["id"]) if newest else ""
 
-    def _close_interrupted(self, pipeline: str) -> dict[str, Any]:
+    def _close_interrupted(self, pipeline: Pipeline) -> dict[str, Any]:
         """End the record of a job that died with its machine; what the new one takes up from it."""
-        for record in history(self.objects, pipeline, "train", most=1):
+        for record in history(self.objects, pipeline.name, "train", most=1):
             if record.body["state"] == "running":
                 record.end("interrupted", reason="the process ended before the training did")
             if record.body["state"] == "interrupted" and record.body["snapshot"]:
-                # A version that was registered already is not made again in the same MLflow run.
-                run = record.body["run_id"] if record.body["version"] is None else None
+                # Not the same MLflow run where a version was registered in it, or where the settings changed meanwhile.
+                settings = settings_fingerprint(
+                    pipeline, self.settings.budget_s(pipeline.name, pipeline.train.budget_s)
+                )
+                same = record.body["version"] is None and record.body.get("settings") == settings
+                run = record.body["run_id"] if same else None
                 return {
                     "resumed_from": record.body["id"],
                     "resumed_snapshot": record.body["snapshot"],

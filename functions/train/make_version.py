@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import tempfile
@@ -14,10 +15,10 @@ import keras
 import numpy as np
 
 from common.bundle import NETWORK, Bundle, sign_bundle
-from common.errors import BundleRefused, RegistryUnavailable
+from common.errors import AlreadyRunning, BundleRefused, RegistryUnavailable
 from common.executions import timestamp
 from common.network import Network
-from train.champion import as_tags, judge, load_champion, metrics_of, move_champion
+from train.champion import as_tags, judge, load_champion, metrics_of, note_move
 from train.export import calibrate, compare_network, fit_novelty, serving_network, write_golden, write_network
 from train.fit import Checkpoint, Fit, best_temperature, predict_both
 from train.gate import Verdict
@@ -43,7 +44,6 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
     tags |= {"sabueso.execution": job.execution.body["id"], "mlflow.source.git.commit": job.settings.git_commit}
     wait = job.patience
     tracking = wait(lambda: Tracking(pipeline, job.settings, job.execution.body["run_id"], tags))
-    status = "FAILED"
     try:
         job.stage("preparing", 0.03, run_id=tracking.run_id, run_url=tracking.url)
         sizes = job.execution.body["sizes"]
@@ -52,8 +52,7 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
         wait(lambda: tracking.params(params))
         source = f"datasets/{pipeline.name}/snapshots/{snapshot}.json"
         wait(lambda: tracking.dataset(snapshot, examples.labels, source, examples.made_up))
-        place = f"jobs/{pipeline.name}/checkpoints/{snapshot[:24]}-{settings[:8]}/"
-        checkpoint = Checkpoint(job.objects, place, job.patience)
+        checkpoint = _checkpoint(job, snapshot, settings)
         model, preparation = _fit(job, examples, tracking, checkpoint)
         with tempfile.TemporaryDirectory() as scratch:
             serving = Path(scratch) / "serving"
@@ -69,13 +68,14 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
             job.stage("gate", 0.97, version=version)
             verdict = _gate(job, examples, bundle, version, Path(scratch))
         wait(checkpoint.clear)
-        status = "FINISHED"
+        wait(lambda: tracking.end("FINISHED"))
         _end(job, verdict, began)
-    finally:
-        try:
-            wait(lambda: tracking.end(status))
-        except RegistryUnavailable as error:
-            LOG.warning("MLflow did not hear of the end of the run: %s", error.detail)
+    except AlreadyRunning:
+        raise  # whoever works on this now goes on with the same run
+    except BaseException:
+        with contextlib.suppress(RegistryUnavailable):  # asked once: there was patience enough before
+            tracking.end("FAILED")
+        raise
 
 
 def judge_left(job: Job, examples: Examples, version: dict[str, Any]) -> bool:
@@ -86,16 +86,24 @@ def judge_left(job: Job, examples: Examples, version: dict[str, Any]) -> bool:
     with tempfile.TemporaryDirectory() as scratch:
         serving = Path(scratch) / "serving"
         serving.mkdir()
-        job.patience(lambda: job.registry.download_bundle(name, number, serving))
         try:
+            job.patience(lambda: job.registry.download_bundle(name, number, serving))
             bundle = Bundle(serving, job.settings.secret("bundle-key"))
             bundle.check_golden()
         except BundleRefused as error:
             LOG.warning("version %s was left without a decision and can't serve: %s", number, error.detail)
             return False
         verdict = _gate(job, examples, bundle, number, Path(scratch))
+    tags = version["tags"]
+    job.patience(_checkpoint(job, tags["sabueso.snapshot"], tags["sabueso.settings"]).clear)
+    job.patience(lambda: Tracking(job.pipeline, job.settings, version["run_id"], tags).end("FINISHED"))
     _end(job, verdict, began)
     return True
+
+
+def _checkpoint(job: Job, snapshot: str, settings: str) -> Checkpoint:
+    place = f"jobs/{job.pipeline.name}/checkpoints/{snapshot[:24]}-{settings[:8]}/"
+    return Checkpoint(job.objects, place, job.patience)
 
 
 def _end(job: Job, verdict: Verdict, began: float) -> None:
@@ -273,11 +281,18 @@ def _gate(job: Job, examples: Examples, ours: Bundle, version: str, scratch: Pat
     else:
         verdict = judge(job.pipeline, examples, ours, champion)
     if verdict.decision == "promoted":
-        now = wait(lambda: job.registry.version_of(name))
-        if job.lease.lost or not job.lease.renew() or now not in (before, version):
+        write = note_move(name, version, before, verdict.reason, "gate")
+        wait(lambda: write(job.objects))
+        if not wait(lambda: _move(job, version, before)):
             verdict = Verdict("superseded", f"the champion changed meanwhile; {verdict.reason}", verdict.score)
-        else:
-            reason = verdict.reason
-            wait(lambda: move_champion(job.objects, job.registry, name, version, before, reason, "gate"))
     wait(lambda: job.registry.tag_version(name, version, as_tags(verdict)))
     return verdict
+
+
+def _move(job: Job, version: str, before: str | None) -> bool:
+    """Point the alias at the version, unless somebody else moved it meanwhile or works under our lease."""
+    now = job.registry.version_of(job.pipeline.name)
+    if not job.lease.confirm() or now not in (before, version):
+        return False
+    job.registry.move_alias(job.pipeline.name, version)
+    return True

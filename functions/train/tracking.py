@@ -16,7 +16,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import requests
-from mlflow.entities import LoggedModelStatus, Metric
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, Schema, TensorSpec
@@ -45,23 +45,23 @@ def connect(settings: Settings) -> None:
 
 
 @contextmanager
-def asked(registry: Registry) -> Iterator[None]:
+def asked(registry: Registry, settings: Settings) -> Iterator[None]:
     """Raises RegistryUnavailable for every failure that may pass or that a person can mend; others as they are."""
     try:
         yield
     except (MlflowException, requests.RequestException) as error:
         told = str(error)
         status = error.get_http_status_code() if isinstance(error, RestException) else _status(told)
-        if status in (401, 403):
-            raise refusal(registry.where, f"it answered {status}", status, told) from None
-        if status is not None and status < 500 and status != 429:
-            raise
+        if status is not None and status < 500:
+            refused = refusal(settings, f"a call answered {status}", status, told)
+            raise (refused if isinstance(refused, RegistryUnavailable) else error) from None
         # MLflow's client hides what the server said: ask once more in plain words.
         registry.check()
-        if "mlflow-artifacts" in told:
-            why, advice = "its artifact store does not take files", "Start the store, or look at MLflow's log."
-            raise RegistryUnavailable(registry.where, why, advice) from None
-        raise refusal(registry.where, f"a call failed ({status or type(error).__name__})", 500, told) from None
+        what = "a file was not taken" if "mlflow-artifacts" in told else "a call failed"
+        why = "its artifact store does not take it" if "mlflow-artifacts" in told else type(error).__name__
+        raise RegistryUnavailable(
+            registry.where, f"{what}: {why}", "Look at MLflow's log, and at the store's."
+        ) from None
 
 
 def _status(told: str) -> int | None:
@@ -82,10 +82,10 @@ class Tracking:
     """
 
     def __init__(self, pipeline: Pipeline, settings: Settings, run_id: str | None, tags: dict[str, str]) -> None:
-        self.pipeline, self.registry = pipeline, Registry(settings)
+        self.pipeline, self.settings, self.registry = pipeline, settings, Registry(settings)
         self._unsent: list[Metric] = []
         self._quiet_until = 0.0
-        with asked(self.registry):
+        with asked(self.registry, self.settings):
             connect(settings)
             experiment = mlflow.set_experiment(f"sabueso-{pipeline.name}").experiment_id
             self.client = mlflow.MlflowClient()
@@ -116,12 +116,12 @@ class Tracking:
     def send_metrics(self) -> None:
         while self._unsent:
             part = self._unsent[:MOST_METRICS]
-            with asked(self.registry):
+            with asked(self.registry, self.settings):
                 self.client.log_batch(self.run_id, metrics=part)
             del self._unsent[:MOST_METRICS]
 
     def params(self, values: dict[str, Any]) -> None:
-        with asked(self.registry):
+        with asked(self.registry, self.settings):
             mlflow.log_params(values)
 
     def dataset(self, fingerprint: str, labels: np.ndarray, source: str, made_up: bool) -> None:
@@ -130,15 +130,15 @@ class Tracking:
             labels, source=source, name=f"{self.pipeline.name}-snapshot", digest=fingerprint[:32]
         )
         tags = {"snapshot": fingerprint, "made_up": str(made_up).lower()}
-        with asked(self.registry):
+        with asked(self.registry, self.settings):
             mlflow.log_input(data, context="training", tags=tags)
 
     def figure(self, figure: Any, name: str) -> None:
-        with asked(self.registry):
+        with asked(self.registry, self.settings):
             mlflow.log_figure(figure, f"figures/{name}.png")
 
     def table(self, rows: list[dict[str, Any]], name: str) -> None:
-        with asked(self.registry):
+        with asked(self.registry, self.settings):
             mlflow.log_dict({"rows": rows}, name)
 
     def register(self, serving: Path, examples: list[Any], tags: dict[str, str], description: str) -> str:
@@ -146,12 +146,12 @@ class Tracking:
 
         What an earlier call left half done is taken away; a version that it registered is returned.
         """
-        with asked(self.registry):
+        with asked(self.registry, self.settings):
             known = self.client.search_model_versions(f"name='{self.pipeline.name}' and run_id='{self.run_id}'")
             ours = [one for one in known if one.tags.get("sabueso.execution") == tags["sabueso.execution"]]
             if ours:
                 return str(ours[0].version)
-            model = self._log_model(serving, examples)
+            model = self._log_model(serving, examples, {one.model_id for one in known})
             try:
                 self.client.create_registered_model(self.pipeline.name, description=self.pipeline.title["en"])
             except MlflowException as error:
@@ -167,10 +167,10 @@ class Tracking:
             )
         return str(version.version)
 
-    def _log_model(self, serving: Path, examples: list[Any]) -> Any:
+    def _log_model(self, serving: Path, examples: list[Any], used: set[str | None]) -> Any:
         experiment = self.client.get_run(self.run_id).info.experiment_id
         for left in self.client.search_logged_models([experiment], filter_string=f"source_run_id = '{self.run_id}'"):
-            if left.status != LoggedModelStatus.READY:
+            if left.model_id not in used:
                 with suppress(MlflowException):  # tidiness: an account that may not delete goes on without
                     self.client.delete_logged_model(left.model_id)
         with tempfile.TemporaryDirectory() as scratch:
@@ -187,7 +187,7 @@ class Tracking:
 
     def end(self, status: str) -> None:
         self.send_metrics()
-        with asked(self.registry):
+        with asked(self.registry, self.settings):
             if mlflow.active_run() is not None:  # the first call takes it off MLflow's stack, whatever comes of it
                 mlflow.end_run(status)
             else:

@@ -10,12 +10,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import botocore.auth
 import pytest
 
+from common import objects_s3
 from common.errors import StoreUnavailable
 from common.leases import acquire, held_by
 from common.objects_s3 import S3Objects
@@ -54,12 +55,20 @@ def test_clocks_that_disagree_are_told_as_such(
 def test_a_lease_goes_by_the_stores_clock_whatever_ours_says(
     server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: int
 ) -> None:
-    now, clock = botocore.auth.get_current_datetime, time.time
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(minutes=minutes)
+
+    signed = botocore.auth.get_current_datetime
     with closing(opened(server, tmp_path)) as store:
-        acquire(store, "jobs/p/train.json", "holder", 60)
-        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: now() + timedelta(minutes=minutes))
-        monkeypatch.setattr("time.time", lambda: clock() + 60 * minutes)
-        assert held_by(store, "jobs/p/train.json") is not None
+        acquire(store, "jobs/p/held.json", "holder", 60)
+        acquire(store, "jobs/p/over.json", "holder", 1)
+        time.sleep(3.2)  # ages on S3 are whole seconds
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: signed() + timedelta(minutes=minutes))
+        monkeypatch.setattr(objects_s3, "datetime", Wrong)
+        assert held_by(store, "jobs/p/held.json") is not None
+        assert held_by(store, "jobs/p/over.json") is None
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from common.errors import Conflict
-from common.executions import begin, history, resume, timestamp
+from common.errors import Conflict, StoreUnavailable
+from common.executions import begin, history, note, resume, timestamp
+from common.objects import FolderObjects
 
 
 def test_a_record_tells_how_its_execution_goes_and_ends(store):
@@ -53,3 +54,52 @@ def test_times_are_utc_and_sort_as_texts():
     first, second = timestamp(), timestamp()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first)
     assert first <= second
+
+
+class Losing(FolderObjects):
+    """Writes get through, but for `lost` of them the answer does not."""
+
+    lost = 0
+
+    def put(self, key, body, **condition):
+        etag = super().put(key, body, **condition)
+        if self.lost:
+            self.lost -= 1
+            raise StoreUnavailable(self.where, "it was stopped")
+        return etag
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_record_whose_answer_was_lost_is_still_ones_own(tmp_path, lost):
+    store = Losing(tmp_path / "store")
+    record = begin(store, "p", "train", {"stage": "one"})
+    for number in range(lost):
+        store.lost = 1
+        with pytest.raises(StoreUnavailable):
+            record.update(stage=f"lost {number}")
+    record.update(stage="two")
+    record.end("finished")
+    assert resume(store, record.key).body["stage"] == "two"
+
+
+def test_a_record_that_another_closed_is_not_taken_back(tmp_path):
+    store = Losing(tmp_path / "store")
+    record = begin(store, "p", "train", {"stage": "one"})
+    store.lost = 1
+    with pytest.raises(StoreUnavailable):
+        record.update(stage="lost")
+    resume(store, record.key).end("interrupted")
+    with pytest.raises(Conflict):
+        record.update(stage="two")
+
+
+def test_a_note_is_written_once_however_often_it_is_asked_for(tmp_path):
+    store = Losing(tmp_path / "store")
+    write = note("p", "alias", {"version": "2"})
+    store.lost = 1
+    with pytest.raises(StoreUnavailable):
+        write(store)
+    write(store)
+    write(store)
+    found = history(store, "p", "alias")
+    assert [(one.body["version"], one.body["state"]) for one in found] == [("2", "finished")]

@@ -251,3 +251,29 @@ def test_an_answer_waits_for_its_own_store_alone(begin, make_settings, monkeypat
     assert elsewhere.get("/covertype").json["waiting_answers"] == 0
     assert elsewhere.post("/covertype").json["results"][0]["stored"] == 1
     assert demo.status()["waiting_answers"] == 1
+
+
+def test_a_waiting_answer_that_can_t_be_read_stops_nothing(begin):
+    demo = begin(SABUESO_SAMPLES_PER_BATCH=1)
+    folder = demo.settings.scratch / "waiting" / "covertype"
+    folder.mkdir(parents=True)
+    (folder / "intent-1.json").write_text("")
+    assert demo.fetch()["status"] == "collected"
+    assert demo.status()["waiting_answers"] == 0
+
+
+def test_a_source_on_s3_that_refuses_is_a_source_that_is_unavailable(make_settings, monkeypatch):
+    class Refusing:
+        def list(self, prefix):
+            return iter(["cat/1.png", "dog/1.png"])
+
+        def read_into(self, key, file):
+            raise StoreUnavailable("s3://elsewhere", "GetObject answered AccessDenied")
+
+    monkeypatch.setattr("fetch_batch.files.open_objects", lambda settings, location: Refusing())
+    app = create_app(make_settings("pets", PETS_SOURCE="s3://elsewhere/pets"))
+    answer = app.test_client().post("/pets")
+    assert answer.status_code == 200
+    result = answer.json["results"][0]
+    assert result["status"] == "source-unavailable"
+    assert "AccessDenied" in result["message"]

@@ -5,10 +5,13 @@ import time
 
 import pytest
 
-from common.executions import history
+from common.errors import AlreadyRunning
+from common.executions import begin, history
 from common.leases import held_by
+from common.pipelines import pick, read_pipelines
 from conftest import wait_until
-from train.launch import Launcher
+from train.job import settings_fingerprint
+from train.launch import FIRST, Launcher
 from train.patience import AWAY
 
 
@@ -24,7 +27,6 @@ class Script(Launcher):
 @pytest.fixture
 def launched(make_settings, store):
     """start(line, NAME="value"): the launcher whose job runs that line, and the pipeline it trains."""
-    from common.pipelines import pick, read_pipelines
 
     def start(line, **environment):
         settings = make_settings("flowers", **environment)
@@ -73,6 +75,30 @@ def test_a_training_that_broke_tells_the_end_of_its_log(launched, store):
     record = ended(store)
     assert record["state"] == "failed"
     assert "the cause of it" in record["reason"]
+
+
+def test_a_job_that_lives_is_not_doubled_although_its_lease_ran_out(launched, store):
+    launcher = launched("import time; time.sleep(60)", SABUESO_LEASE_S="0.2")
+    wait_until(lambda: held_by(store, "jobs/flowers/train.json") is None, 5)
+    pipeline = pick(read_pipelines(launcher.settings.pipelines), "flowers")
+    with pytest.raises(AlreadyRunning):
+        launcher.start(pipeline, force=False)
+    assert len(history(store, "flowers", "train")) == 1
+    launcher.cancel("flowers")
+    ended(store)
+
+
+@pytest.mark.parametrize(("changed", "run"), [(False, "run-1"), (True, None)])
+def test_an_interrupted_training_goes_on_in_its_run_unless_the_settings_changed(launched, store, changed, run):
+    launcher = launched("raise SystemExit(1)")
+    ended(store)
+    pipeline = pick(read_pipelines(launcher.settings.pipelines), "flowers")
+    settings = "others" if changed else settings_fingerprint(pipeline, pipeline.train.budget_s)
+    facts = {**FIRST, "snapshot": "s", "settings": settings, "run_id": "run-1", "force": False}
+    begin(store, "flowers", "train", facts).end("interrupted")
+    launcher.start(pipeline, force=False)
+    record = ended(store)
+    assert (record["resumed_snapshot"], record["run_id"]) == ("s", run)
 
 
 def test_what_the_job_recorded_itself_stays(launched, store):

@@ -94,6 +94,15 @@ def test_a_server_that_falters_is_asked_again_a_bounded_number_of_times(
     assert server.ill == 1000 - objects_s3.ATTEMPTS
 
 
+def test_a_secret_file_that_is_gone_for_a_moment_does_not_end_what_runs(at: Any, secrets: Path) -> None:
+    store = open_objects(at(LaxS3(conditions=True)))
+    etag = store.put("key", b"1", if_absent=True)
+    (secrets / "s3-secret-key").unlink()
+    (secrets / "s3-access-key").write_text("")
+    store.put("key", b"2", if_match=etag)
+    assert store.get("key").body == b"2"  # type: ignore[union-attr]
+
+
 def test_a_full_disk_is_told_as_such_and_not_asked_again(at: Any) -> None:
     server = LaxS3(conditions=True)
     store = open_objects(at(server))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from mlflow.entities import LoggedModelStatus
 from asking import as_train, classify, row_of, versions
 from common.pipelines import pick, read_pipelines
 from conftest import wait_until
-from deployed import Deployed
+from deployed import LEASE_S, Deployed
 from train.tracking import Tracking
 
 pytestmark = pytest.mark.integration
@@ -57,6 +58,21 @@ def test_mysql_stopped_during_a_training_costs_no_metric_and_makes_no_second_ver
     assert "metrics are kept for later" in collected.job_log()
     assert sorted(steps) == list(range(1, len(steps) + 1))
     assert len(steps) >= max(epochs) >= 1
+
+
+def test_minio_away_during_a_fit_for_longer_than_the_lease_does_not_stop_it(collected: Deployed) -> None:
+    before = len(versions(collected))
+    identity = collected.train()
+    collected.wait_for("train/covertype", lambda one: one["stage"].startswith("epoch"), "fitted")
+    collected.minio.stop(signal.SIGKILL)
+    time.sleep(LEASE_S + 2)
+    assert "can't be used" in collected.job_log()
+    collected.minio.start()
+    second = collected.post("train/covertype", {"force": True})
+    assert (second.status_code, second.json()["type"]) == (409, "urn:sabueso:problem:already-running")
+    record = collected.wait_for_end(identity)
+    assert record["state"] == "finished", record["reason"]
+    assert len(versions(collected)) == before + 1
 
 
 def test_minio_stopped_in_the_middle_of_an_artifact_upload_leaves_one_whole_version(
@@ -127,14 +143,15 @@ def test_a_version_is_registered_once_however_often_it_is_asked_for(
     collected: Deployed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     as_train(collected, monkeypatch)
+    count = len(versions(collected))
     settings = collected.settings("train")
-    newest = versions(collected)[0]
+    oldest = versions(collected)[-1]  # its run was not taken up from another execution
     pipeline = pick(read_pipelines(settings.pipelines), "covertype")
-    tags = {key: text for key, text in newest["tags"].items() if key.startswith("sabueso.")}
+    tags = {key: text for key, text in oldest["tags"].items() if key.startswith("sabueso.")}
     tracking = Tracking(pipeline, settings, None, tags)
     try:
-        assert tracking.run_id == newest["run_id"]  # found by its execution
-        assert tracking.register(tmp_path / "no bundle", [], tags, "") == newest["version"]
+        assert tracking.run_id == oldest["run_id"]  # found by its execution
+        assert tracking.register(tmp_path / "no bundle", [], tags, "") == oldest["version"]
     finally:
         tracking.end("FINISHED")
-    assert versions(collected)[0]["version"] == newest["version"]
+    assert len(versions(collected)) == count

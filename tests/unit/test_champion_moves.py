@@ -1,0 +1,75 @@
+"""Moves of the alias that fail half-way do no harm when they are asked for again."""
+
+import pytest
+
+from common.errors import BundleRefused, RegistryUnavailable, Unusable
+from common.executions import history
+from train.champion import load_champion, note_move, promote, rollback
+
+
+class Registry:
+    """Versions and an alias in memory; `down` says how many of the next calls of a method fail."""
+
+    def __init__(self, versions, champion):
+        self.tags = {version: {} for version in versions}
+        self.champion = champion
+        self.down = {}
+
+    def _called(self, name):
+        if self.down.get(name):
+            self.down[name] -= 1
+            raise RegistryUnavailable("http://mlflow", "it was stopped")
+
+    def version_of(self, name):
+        return self.champion
+
+    def version(self, name, version):
+        return {"version": version, "tags": self.tags[version]} if version in self.tags else None
+
+    def versions(self, name):
+        return [self.version(name, version) for version in sorted(self.tags, reverse=True)]
+
+    def tag_version(self, name, version, tags):
+        self._called("tag_version")
+        self.tags[version].update(tags)
+
+    def move_alias(self, name, version):
+        self._called("move_alias")
+        self.champion = version
+
+    def download_bundle(self, name, version, folder):
+        raise BundleRefused(f"version {version} of {name} holds no bundle")
+
+
+@pytest.fixture
+def registry(store):
+    """Version 3 serves, and served after 2."""
+    note_move("flowers", "2", "1", "better", "gate")(store)
+    note_move("flowers", "3", "2", "better", "gate")(store)
+    return Registry(["1", "2", "3"], "3")
+
+
+@pytest.mark.parametrize("fails", ["tag_version", "move_alias"])
+def test_a_rollback_that_failed_half_way_goes_to_the_same_version_when_asked_again(store, registry, fails):
+    registry.down = {fails: 1}
+    with pytest.raises(RegistryUnavailable):
+        rollback(store, registry, "flowers")
+    assert rollback(store, registry, "flowers") == ("2", "3")
+    assert registry.champion == "2"
+    assert registry.tags["3"]["sabueso.rejected"] == "true"
+    assert "sabueso.rejected" not in registry.tags["2"]
+
+
+def test_every_move_is_in_the_history_before_it_happens(store, registry):
+    registry.down = {"move_alias": 1}
+    with pytest.raises(RegistryUnavailable):
+        rollback(store, registry, "flowers")
+    moves = [one.body for one in history(store, "flowers", "alias")]
+    assert ("2", "3", "finished") in [(move["version"], move["previous"], move["state"]) for move in moves]
+
+
+def test_a_champion_without_a_bundle_is_told_and_not_waited_for(make_settings, tmp_path, store, registry):
+    settings = make_settings("flowers")
+    assert load_champion(registry, settings, "flowers", tmp_path)[2] == "version 3 of flowers holds no bundle"
+    with pytest.raises(Unusable, match="holds no bundle"):
+        promote(store, registry, settings, "flowers", "1")
