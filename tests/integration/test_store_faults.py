@@ -60,13 +60,14 @@ def test_a_lease_goes_by_the_stores_clock_whatever_ours_says(
         def now(cls, tz: tzinfo | None = None) -> datetime:
             return datetime.now(tz) + timedelta(minutes=minutes)
 
-    signed = botocore.auth.get_current_datetime
+    signed, seconds = botocore.auth.get_current_datetime, time.time
     with closing(opened(server, tmp_path)) as store:
         acquire(store, "jobs/p/held.json", "holder", 60)
         acquire(store, "jobs/p/over.json", "holder", 1)
         time.sleep(3.2)  # ages on S3 are whole seconds
         monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: signed() + timedelta(minutes=minutes))
         monkeypatch.setattr(objects_s3, "datetime", Wrong)
+        monkeypatch.setattr(time, "time", lambda: seconds() + 60 * minutes)
         assert held_by(store, "jobs/p/held.json") is not None
         assert held_by(store, "jobs/p/over.json") is None
 
