@@ -71,8 +71,11 @@ class Launcher:
         """Take the lease, record the execution, start the child; the execution's id. Raises AlreadyRunning."""
         child = self._children.get(pipeline.name)
         if child is not None and child.poll() is None:
-            # While the store was away its lease may have run out; the job goes on, and renews it.
-            raise AlreadyRunning(f"a training of {pipeline.name} runs in this replica")
+            # While the store was away its lease may have run out; the job goes on, and renews it. One that has said
+            # how it ended only takes its time to leave.
+            newest = history(self.objects, pipeline.name, "train", most=1)
+            if newest and newest[0].body["state"] == "running":
+                raise AlreadyRunning(f"a training of {pipeline.name} runs in this replica")
         lease = acquire(
             self.objects, f"jobs/{pipeline.name}/train.json", f"train {pipeline.name}", self.settings.lease_s
         )
