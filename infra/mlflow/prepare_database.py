@@ -24,11 +24,18 @@ def _say(text: str) -> None:
 
 def main() -> int:
     try:
-        engine = create_engine(make_url(os.environ["MLFLOW_BACKEND_STORE_URI"]))
-    except (KeyError, ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        # ArgumentError would show the URI, which holds a password.
+        url = make_url(os.environ["MLFLOW_BACKEND_STORE_URI"])
+        # A sign of the password that is not escaped makes a host or a name of its rest, which would be told below.
+        if not url.database or "@" in f"{url.host}{url.database}":
+            raise ValueError
+        engine = create_engine(url)
+    except (KeyError, ValueError, ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        # Others would show the URI, which holds a password, or a part of it.
         why = str(error) if isinstance(error, ModuleNotFoundError) else type(error).__name__
-        _say(f"MLFLOW_BACKEND_STORE_URI can't be used ({why}); it is like mysql+pymysql://user:password@host:3306/name")
+        _say(
+            f"MLFLOW_BACKEND_STORE_URI can't be used ({why}); it is like mysql+pymysql://user:password@host:3306/name, "
+            "with signs of the password other than letters and digits as %XX (@ as %40, : as %3A, / as %2F)"
+        )
         return 2
     if not wait_for(engine, float(os.environ.get("DATABASE_WAIT_S", "120"))):
         return 3

@@ -4,6 +4,7 @@ infra/compose.yaml, infra/.env, and the database's client programs on PATH."""
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from common.errors import FieldError, WrongSettings
 from common.executions import timestamp
 
 JOBS = "jobs/"
+INTENT = re.compile(r"datasets/[^/]+/intents/")
 
 
 class Copy:
@@ -47,12 +49,15 @@ class Copy:
         if stores["artifacts"].get(MARK):
             raise CannotGoOn(f"A restore into this system did not end ({MARK} in {stores['artifacts'].where}).")
         # The order makes the copies fit each other although nothing stands still meanwhile. Records of trainings come
-        # first: one that says "succeeded" has its version in the dump, and one that still says "running" is taken up
+        # first: one whose state is "finished" has its version in the dump, and one that is still "running" is taken up
         # after a restore. Then the database. What it names, artifacts and snapshots, is in the buckets by then, and is
-        # never deleted, so that it is in the copy. More objects than it names do no harm.
-        self.objects("data", list(stores["data"].list(JOBS)))
+        # never deleted, so that it is in the copy. More objects than it names do no harm. Intents come before the
+        # samples are listed: the sample of one that says "stored" is in the copy.
+        data = stores["data"]
+        self.objects("data", list(data.list(JOBS)))
         database = self.database()
-        self.objects("data", [key for key in stores["data"].list("") if not key.startswith(JOBS)])
+        self.objects("data", [key for key in data.list("datasets/") if INTENT.match(key)])
+        self.objects("data", [key for key in data.list("") if not key.startswith(JOBS) and not INTENT.match(key)])
         self.objects("artifacts", list(stores["artifacts"].list("")))
         return Manifest(made, database, {name: one.where for name, one in stores.items()}, self.vanished, self.files)
 

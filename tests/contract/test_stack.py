@@ -5,7 +5,9 @@ faas-cli lets unknown keys pass silently and MinIO falls back to a known passwor
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -181,6 +183,37 @@ def test_every_key_is_one_that_compose_reads() -> None:
             assert how == {"condition": "service_completed_successfully" if ends else "service_healthy"}, name
 
 
+def _compose_command() -> list[str] | None:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        there = shutil.which(command[0])
+        if there and subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0:
+            return command
+    return None
+
+
+def test_compose_itself_takes_the_file(tmp_path: Path) -> None:
+    """Asks `docker compose config` (or docker-compose), with what make-env writes, where there is one.
+
+    It needs no Docker server. Where there is none, nothing more than the lists of keys above is checked; this test is
+    not skipped then, since no machine is asked to have Docker for the tests.
+    """
+    command = _compose_command()
+    if command is None:
+        return
+    subprocess.run([ROOT / "scripts" / "make-env", tmp_path / "env"], check=True, capture_output=True)
+    file = ROOT / "infra" / "compose.yaml"
+    arguments = ["--env-file", tmp_path / "env", "--file", file, "config", "--quiet"]
+    # Variables of this machine would count over the file's.
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    asked = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stderr
+
+
+def test_the_doors_health_is_asked_where_it_listens() -> None:
+    url = COMPOSE["services"]["nginx"]["healthcheck"]["test"][-1]
+    assert url == "https://${DOOR_ADDRESS:-0.0.0.0}:${DOOR_HTTPS_PORT:-443}/"
+
+
 def test_what_compose_mounts_and_hands_over_is_there_and_each_secret_is_used() -> None:
     used = set()
     for name, service in COMPOSE["services"].items():
@@ -244,15 +277,26 @@ def test_make_env_fills_every_secret_with_another_random_one(tmp_path: Path) -> 
     assert again.returncode == 1 and target.read_text(encoding="utf-8") == text
 
 
-def test_operations_tells_of_every_secret_and_every_account() -> None:
+def test_operations_tells_of_every_variable_and_every_secret() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    for secret in COMPOSE["secrets"].values():
-        assert f"`{secret['environment']}`" in text, secret
+    assert not [name for name in _example_variables() if f"`{name}`" not in text]
     for function in FUNCTIONS.values():
         for name in function["secrets"]:
             assert f"`{name}`" in text, name
-    for name in (one for one in _example_variables() if one.startswith("DOOR_")):
-        assert f"`{name}`" in text, name
+
+
+def test_another_s3_server_reaches_mlflow_and_the_container_that_makes_accounts() -> None:
+    folder = ROOT / "infra" / "mlflow"
+    reads = {
+        "mlflow": (folder / "start").read_text(encoding="utf-8"),
+        "accounts": (folder / "make_accounts.py").read_text(encoding="utf-8"),
+    }
+    for name, code in reads.items():
+        given = COMPOSE["services"][name]["environment"]
+        assert given["AWS_ENDPOINT_URL_S3"] == "${AWS_ENDPOINT_URL_S3:-http://minio:9000}", name
+        for variable, default in {"MLFLOW_BUCKET_URL": "s3://mlflow", "S3_KEYS_BY_HAND": ""}.items():
+            wanted = f"${{{variable}:-{default}}}" if variable in code else None
+            assert given.get(variable) == wanted, (name, variable)
 
 
 def test_images_install_what_the_lock_says() -> None:

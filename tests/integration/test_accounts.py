@@ -243,6 +243,18 @@ def test_mlflow_waits_for_its_database_and_says_so_without_its_password(tmp_path
     assert "gave up after 2 s" in told and "s3cret" not in told
 
 
+@pytest.mark.parametrize("password", ["s3@cr3t:w0rd", "s3@cr3t", "s3@cr3t/w0rd", "s3@cr3t?w0rd"])
+def test_a_password_with_signs_that_are_not_escaped_is_refused_and_not_shown(
+    tmp_path: Path, minio: Minio, password: str
+) -> None:
+    server = Mlflow(tmp_path, minio, f"mysql+pymysql://mlflow:{password}@127.0.0.1:9/mlflow")
+    server.start(wait=False)
+    assert server.process is not None and server.process.wait(30) == 2
+    told = server.log.read_text()
+    assert "MLFLOW_BACKEND_STORE_URI can't be used" in told and "@ as %40" in told
+    assert "cr3t" not in told and "w0rd" not in told and "Traceback" not in told
+
+
 def test_mlflow_does_not_start_without_a_secret(tmp_path: Path, minio: Minio) -> None:
     for name in ("mlflow_s3_secret_key", "mlflow_admin_password", "mlflow_session_key", "mysql_password"):
         home = tmp_path / name

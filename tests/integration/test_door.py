@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -10,11 +11,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import requests
 
 from conftest import Served
-from door import Nginx, by_socket, call, make_gateway, problem_of
+from door import PROBLEM, Nginx, by_socket, call, make_gateway, problem_of
 from servers import ROOT
 
 pytestmark = pytest.mark.integration
@@ -105,6 +107,9 @@ DISGUISED = [
     ("GET", "/Function/classify/pets"),
     ("GET", "/function/classify\\..\\train"),
     ("GET", "/function/classify/pets;x/metrics"),
+    # A line break at the end.
+    *[("GET", f"/function/{path}%0a") for path in ("classify/pets", "classify/metrics", "classify", "train/pets")],
+    ("POST", "/function/classify/pets%0a"),
 ]
 
 
@@ -142,6 +147,7 @@ def test_a_post_to_train_needs_a_token_which_goes_through(door: Nginx, path: str
         answer = call(door, "POST", path, headers=headers)
         problem_of(answer, 401, "unauthorized")
         assert answer.headers["WWW-Authenticate"] == "Bearer"
+    problem_of(call(door, "POST", f"{path}%0a", headers=TOKEN), 404, "not-found")
     through = call(door, "POST", path, headers=TOKEN, data=b"{}").json()
     assert through["headers"]["authorization"] == "Bearer a-token" and through["size"] == 2
 
@@ -234,6 +240,25 @@ def test_plain_http_only_leads_to_https(door: Nginx) -> None:
 def test_what_is_no_http_is_a_400_in_our_shape(door: Nginx) -> None:
     status, body = by_socket(door, "GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n")
     assert status == 400 and '"urn:sabueso:problem:malformed"' in body
+
+
+@pytest.mark.parametrize(
+    ("wanted", "request_line", "header"),
+    [
+        (414, f"GET /{'x' * 10_000} HTTP/1.1", "A: b"),
+        (431, "GET / HTTP/1.1", f"A: {'x' * 10_000}"),
+        (431, "GET / HTTP/1.1", "\r\n".join(f"A{number}: {'x' * 4000}" for number in range(12))),
+        (501, "POST /function/classify/pets HTTP/1.1", "Transfer-Encoding: gzip"),
+        (505, "GET / HTTP/3.0", "A: b"),
+    ],
+)
+def test_what_nginx_itself_refuses_is_told_in_our_shape(
+    door: Nginx, wanted: int, request_line: str, header: str
+) -> None:
+    status, body = by_socket(door, f"{request_line}\r\nHost: localhost\r\n{header}\r\nConnection: close\r\n\r\n")
+    problem = json.loads(body)
+    jsonschema.validate(problem, PROBLEM)
+    assert (status, problem["status"], problem["type"]) == (wanted, wanted, "urn:sabueso:problem:malformed")
 
 
 class Links(HTMLParser):
