@@ -13,6 +13,7 @@ import numpy as np
 from common.bundle import Bundle
 from common.errors import AlreadyRunning, BundleRefused, NotFound, Unusable
 from common.executions import history, note
+from common.leases import Lease
 from common.objects import Objects
 from common.pipelines import Pipeline
 from common.registry import Registry
@@ -73,6 +74,18 @@ def note_move(pipeline: str, version: str, previous: str | None, reason: str, by
     return note(pipeline, "alias", {"version": version, "previous": previous, "reason": reason, "by": by})
 
 
+def move_champion(registry: Registry, lease: Lease, pipeline: str, version: str, before: str | None) -> bool:
+    """Point the alias at the version, unless somebody moved it from `before` meanwhile or works under our lease.
+
+    Asked again it looks again. Raises StoreUnavailable, RegistryUnavailable.
+    """
+    now = registry.version_of(pipeline)
+    if not lease.confirm() or now not in (before, version):
+        return False
+    registry.move_alias(pipeline, version)
+    return True
+
+
 def promote(objects: Objects, registry: Registry, settings: Settings, pipeline: str, version: str) -> str | None:
     """Promotion by hand. Raises NotFound, or Unusable if the version's bundle would be refused."""
     if registry.version(pipeline, version) is None:
@@ -94,7 +107,8 @@ def rollback(objects: Objects, registry: Registry, pipeline: str) -> tuple[str, 
     """Back to the champion before; the left one is tagged `rejected`. Raises Unusable if there was none."""
     now = registry.version_of(pipeline)
     moves = [record.body for record in history(objects, pipeline, "alias", most=100)]
-    left = {one["version"] for one in registry.versions(pipeline) if one["tags"].get("sabueso.rejected") == "true"}
+    # A superseded version has its record, but the alias never came to it.
+    left = {one["version"] for one in registry.versions(pipeline) if _never_again(one["tags"])}
     before = [m["version"] for m in moves] + [m["previous"] for m in moves]
     for version in before:
         if version is not None and version != now and version not in left and registry.version(pipeline, version):
@@ -107,6 +121,10 @@ def rollback(objects: Objects, registry: Registry, pipeline: str) -> tuple[str, 
         registry.tag_version(pipeline, now, {"sabueso.rejected": "true", "sabueso.reason": "rolled back"})
     registry.move_alias(pipeline, version)
     return version, now or ""
+
+
+def _never_again(tags: dict[str, str]) -> bool:
+    return tags.get("sabueso.rejected") == "true" or tags.get("sabueso.decision") == "superseded"
 
 
 def _scratch(settings: Settings) -> Path:

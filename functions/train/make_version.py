@@ -18,7 +18,7 @@ from common.bundle import NETWORK, Bundle, sign_bundle
 from common.errors import AlreadyRunning, BundleRefused, RegistryUnavailable
 from common.executions import timestamp
 from common.network import Network
-from train.champion import as_tags, judge, load_champion, metrics_of, note_move
+from train.champion import as_tags, judge, load_champion, metrics_of, move_champion, note_move
 from train.export import calibrate, compare_network, fit_novelty, serving_network, write_golden, write_network
 from train.fit import Checkpoint, Fit, best_temperature, predict_both
 from train.gate import Verdict
@@ -283,16 +283,7 @@ def _gate(job: Job, examples: Examples, ours: Bundle, version: str, scratch: Pat
     if verdict.decision == "promoted":
         write = note_move(name, version, before, verdict.reason, "gate")
         wait(lambda: write(job.objects))
-        if not wait(lambda: _move(job, version, before)):
+        if not wait(lambda: move_champion(job.registry, job.lease, name, version, before)):
             verdict = Verdict("superseded", f"the champion changed meanwhile; {verdict.reason}", verdict.score)
     wait(lambda: job.registry.tag_version(name, version, as_tags(verdict)))
     return verdict
-
-
-def _move(job: Job, version: str, before: str | None) -> bool:
-    """Point the alias at the version, unless somebody else moved it meanwhile or works under our lease."""
-    now = job.registry.version_of(job.pipeline.name)
-    if not job.lease.confirm() or now not in (before, version):
-        return False
-    job.registry.move_alias(job.pipeline.name, version)
-    return True

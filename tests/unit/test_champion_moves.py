@@ -1,10 +1,13 @@
 """Moves of the alias that fail half-way do no harm when they are asked for again."""
 
+import time
+
 import pytest
 
 from common.errors import BundleRefused, RegistryUnavailable, Unusable
 from common.executions import history
-from train.champion import load_champion, note_move, promote, rollback
+from common.leases import acquire
+from train.champion import load_champion, move_champion, note_move, promote, rollback
 
 
 class Registry:
@@ -60,6 +63,12 @@ def test_a_rollback_that_failed_half_way_goes_to_the_same_version_when_asked_aga
     assert "sabueso.rejected" not in registry.tags["2"]
 
 
+def test_a_rollback_does_not_go_to_a_version_that_never_came_to_serve(store, registry):
+    registry.tags["4"] = {"sabueso.decision": "superseded"}
+    note_move("flowers", "4", "3", "better", "gate")(store)
+    assert rollback(store, registry, "flowers") == ("2", "3")
+
+
 def test_every_move_is_in_the_history_before_it_happens(store, registry):
     registry.down = {"move_alias": 1}
     with pytest.raises(RegistryUnavailable):
@@ -73,3 +82,34 @@ def test_a_champion_without_a_bundle_is_told_and_not_waited_for(make_settings, t
     assert load_champion(registry, settings, "flowers", tmp_path)[2] == "version 3 of flowers holds no bundle"
     with pytest.raises(Unusable, match="holds no bundle"):
         promote(store, registry, settings, "flowers", "1")
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "moved"),
+    [("2", "2", True), (None, None, True), ("3", "2", True), ("1", "2", False), ("2", None, False)],
+)
+def test_the_gate_moves_the_alias_only_if_nobody_else_did(store, registry, now, before, moved):
+    registry.champion = now
+    with acquire(store, "jobs/flowers/train.json", "train", 60) as lease:
+        assert move_champion(registry, lease, "flowers", "3", before) is moved
+    assert registry.champion == ("3" if moved else now)
+
+
+def test_the_gate_leaves_the_alias_to_whoever_took_its_lease(store, registry):
+    registry.champion = "2"
+    lost = acquire(store, "jobs/flowers/train.json", "first", 0.05)
+    time.sleep(0.1)
+    acquire(store, "jobs/flowers/train.json", "second", 60)
+    assert move_champion(registry, lost, "flowers", "3", "2") is False
+    assert registry.champion == "2"
+
+
+def test_a_person_who_moves_the_alias_while_the_gate_waits_is_not_overruled(store, registry):
+    registry.champion = "2"
+    registry.down = {"move_alias": 1}
+    with acquire(store, "jobs/flowers/train.json", "train", 60) as lease:
+        with pytest.raises(RegistryUnavailable):
+            move_champion(registry, lease, "flowers", "3", "2")
+        registry.champion = "1"
+        assert move_champion(registry, lease, "flowers", "3", "2") is False
+    assert registry.champion == "1"
