@@ -140,12 +140,12 @@ def test_a_version_left_without_a_decision_is_judged_and_not_made_again(collecte
 
 
 def test_a_version_is_registered_once_however_often_it_is_asked_for(
-    collected: Deployed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    trained: Deployed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    as_train(collected, monkeypatch)
-    count = len(versions(collected))
-    settings = collected.settings("train")
-    oldest = versions(collected)[-1]  # its run was not taken up from another execution
+    as_train(trained, monkeypatch)
+    count = len(versions(trained))
+    settings = trained.settings("train")
+    oldest = versions(trained)[-1]  # its run was not taken up from another execution
     pipeline = pick(read_pipelines(settings.pipelines), "covertype")
     tags = {key: text for key, text in oldest["tags"].items() if key.startswith("sabueso.")}
     tracking = Tracking(pipeline, settings, None, tags)
@@ -154,4 +154,4 @@ def test_a_version_is_registered_once_however_often_it_is_asked_for(
         assert tracking.register(tmp_path / "no bundle", [], tags, "") == oldest["version"]
     finally:
         tracking.end("FINISHED")
-    assert len(versions(collected)) == count
+    assert len(versions(trained)) == count
