@@ -121,8 +121,10 @@ class Tracking:
             del self._unsent[:MOST_METRICS]
 
     def params(self, values: dict[str, Any]) -> None:
+        """Log them; what the run says already stays (a fit that had to begin again may have another plan)."""
         with asked(self.registry, self.settings):
-            mlflow.log_params(values)
+            known = self.client.get_run(self.run_id).data.params
+            mlflow.log_params({key: value for key, value in values.items() if key not in known})
 
     def dataset(self, fingerprint: str, labels: np.ndarray, source: str, made_up: bool) -> None:
         """The snapshot as dataset input; its digest is the start of the fingerprint."""
