@@ -15,7 +15,7 @@ from common.registry import Registry
 from common.settings import Settings
 from common.web import answer, json_body, make_app, need_token
 from train.champion import ensure_idle, promote, rollback
-from train.launch import FIRST, Launcher
+from train.launch import FIRST, Launcher, has_ended
 from train.openapi import OPENAPI
 
 SHOWN = (
@@ -40,7 +40,8 @@ def create_app(settings: Settings, objects: Objects | None = None) -> Flask:
         return {"pipeline": pipeline.name, **{key: newest.get(key) for key in SHOWN}, "history": shown}
 
     def busy(pipeline: Pipeline) -> bool:
-        return held_by(store, f"jobs/{pipeline.name}/train.json") is not None
+        held = held_by(store, f"jobs/{pipeline.name}/train.json") is not None
+        return held and not has_ended(store, pipeline.name)
 
     @app.post("/<name>")
     def start(name: str) -> Response:

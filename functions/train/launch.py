@@ -26,6 +26,7 @@ from train.patience import AWAY
 FUNCTIONS = Path(__file__).resolve().parent.parent
 MEMORY_SHARE = 0.85
 LOG_END = 1500
+RELEASE_S = 10.0
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 FIRST: dict[str, Any] = {
@@ -42,6 +43,12 @@ FIRST: dict[str, Any] = {
     "resumed_from": None,
     "resumed_snapshot": None,
 }
+
+
+def has_ended(objects: Objects, pipeline: str) -> bool:
+    """True if the newest training has said how it ended; what is left of it gives its lease back in a moment."""
+    newest = history(objects, pipeline, "train", most=1)
+    return bool(newest) and newest[0].body["state"] != "running"
 
 
 def memory_limit_mb(settings: Settings) -> float | None:
@@ -70,15 +77,10 @@ class Launcher:
     def start(self, pipeline: Pipeline, force: bool) -> str:
         """Take the lease, record the execution, start the child; the execution's id. Raises AlreadyRunning."""
         child = self._children.get(pipeline.name)
-        if child is not None and child.poll() is None:
-            # While the store was away its lease may have run out; the job goes on, and renews it. One that has said
-            # how it ended only takes its time to leave.
-            newest = history(self.objects, pipeline.name, "train", most=1)
-            if newest and newest[0].body["state"] == "running":
-                raise AlreadyRunning(f"a training of {pipeline.name} runs in this replica")
-        lease = acquire(
-            self.objects, f"jobs/{pipeline.name}/train.json", f"train {pipeline.name}", self.settings.lease_s
-        )
+        # While the store was away its lease may have run out; the job goes on, and renews it.
+        if child is not None and child.poll() is None and not has_ended(self.objects, pipeline.name):
+            raise AlreadyRunning(f"a training of {pipeline.name} runs in this replica")
+        lease = self._acquire(pipeline.name)
         try:
             before = self._close_interrupted(pipeline)
             force = before.pop("force", False) or force
@@ -91,6 +93,17 @@ class Launcher:
         watcher = threading.Thread(target=self._watch, args=(pipeline.name, child, record.key, lease), daemon=True)
         watcher.start()
         return str(record.body["id"])
+
+    def _acquire(self, pipeline: str) -> Lease:
+        """The lease; a job that has said how it ended is about to give it back. Raises AlreadyRunning."""
+        until = time.monotonic() + RELEASE_S
+        while True:
+            try:
+                return acquire(self.objects, f"jobs/{pipeline}/train.json", f"train {pipeline}", self.settings.lease_s)
+            except AlreadyRunning:
+                if not has_ended(self.objects, pipeline) or time.monotonic() > until:
+                    raise
+            time.sleep(0.1)
 
     def command(self, *arguments: str) -> list[str]:
         """The child: train/job.py with its arguments."""

@@ -88,6 +88,16 @@ def test_a_job_that_lives_is_not_doubled_although_its_lease_ran_out(launched, st
     ended(store)
 
 
+def test_a_training_asked_for_while_the_last_one_leaves_waits_for_its_lease(launched, store):
+    launcher = launched("import time; time.sleep(1.5)")
+    history(store, "flowers", "train")[0].end("finished", reason="it said so, and is about to give its lease back")
+    assert held_by(store, "jobs/flowers/train.json") is not None
+    pipeline = pick(read_pipelines(launcher.settings.pipelines), "flowers")
+    launcher.start(pipeline, force=False)
+    assert len(history(store, "flowers", "train")) == 2
+    ended(store)
+
+
 @pytest.mark.parametrize(("changed", "run"), [(False, "run-1"), (True, None)])
 def test_an_interrupted_training_goes_on_in_its_run_unless_the_settings_changed(launched, store, changed, run):
     launcher = launched("raise SystemExit(1)")
