@@ -1,0 +1,190 @@
+"""The compose file and .env.example against what Compose, stack.yml and the documents know.
+
+MinIO falls back to a known password: what is misspelt must fail here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text(encoding="utf-8"))
+PLACE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)")
+# Keys of compose.yaml that are used here, out of the Compose specification.
+COMPOSE_FIELDS = {"name", "services", "secrets", "volumes", "networks"}
+SERVICE_FIELDS = {
+    *("image", "build", "pull_policy", "restart", "command", "entrypoint", "environment", "secrets", "ports"),
+    *("volumes", "tmpfs", "network_mode", "depends_on", "healthcheck", "read_only", "cap_drop", "cap_add"),
+    "security_opt",
+}
+
+
+def _example_variables() -> list[str]:
+    text = (ROOT / "infra" / ".env.example").read_text(encoding="utf-8")
+    return re.findall(r"^([A-Z][A-Z0-9_]*)=", text, re.MULTILINE)
+
+
+def test_env_example_names_the_variables_of_compose_and_stack_each_once_and_no_other() -> None:
+    found = _example_variables()
+    assert len(found) == len(set(found))
+    named = set()
+    for file in ("stack.yml", "infra/compose.yaml"):
+        lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+        named |= set(PLACE.findall("\n".join(line for line in lines if not line.lstrip().startswith("#"))))
+    named |= {secret["environment"] for secret in COMPOSE["secrets"].values()}
+    assert set(found) == named
+
+
+def test_env_example_holds_no_usable_password_and_compose_insists_on_each() -> None:
+    text = (ROOT / "infra" / ".env.example").read_text(encoding="utf-8")
+    secret = {one["environment"] for one in COMPOSE["secrets"].values()}
+    assert set(re.findall(r"^([A-Z_0-9]+)=CHANGE-ME$", text, re.MULTILINE)) == secret
+    needs = "\n".join(COMPOSE["x-needs"])
+    assert all(f"${{{name}:?" in needs for name in secret)
+
+
+def test_compose_publishes_on_loopback_alone_and_watches_the_health_of_each_server() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        # The door's network is the host's, where it listens by itself; nothing else may be there.
+        assert (service.get("network_mode") == "host") is (name == "nginx"), name
+        check = service["healthcheck"]
+        if service["restart"] == "no":
+            assert check == {"disable": True}, name
+            continue
+        assert service["restart"] == "unless-stopped", name
+        assert set(check) == {"test", "interval", "timeout", "retries", "start_period"}, name
+        assert check["test"][0] == "CMD", name
+
+
+def test_every_key_is_one_that_compose_reads() -> None:
+    assert {key for key in COMPOSE if not key.startswith("x-")} <= COMPOSE_FIELDS
+    for name, service in COMPOSE["services"].items():
+        assert set(service) <= SERVICE_FIELDS, name
+        for other, how in service.get("depends_on", {}).items():
+            ends = COMPOSE["services"][other]["restart"] == "no"
+            assert how == {"condition": "service_completed_successfully" if ends else "service_healthy"}, name
+
+
+def _compose_command() -> list[str] | None:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        there = shutil.which(command[0])
+        if there and subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0:
+            return command
+    return None
+
+
+def test_compose_itself_takes_the_file(tmp_path: Path) -> None:
+    """Asks `docker compose config` (or docker-compose), with what make-env writes, where there is one.
+
+    It needs no Docker server. Where there is none, nothing more than the lists of keys above is checked; this test is
+    not skipped then, since no machine is asked to have Docker for the tests.
+    """
+    command = _compose_command()
+    if command is None:
+        return
+    subprocess.run([ROOT / "scripts" / "make-env", tmp_path / "env"], check=True, capture_output=True)
+    file = ROOT / "infra" / "compose.yaml"
+    arguments = ["--env-file", tmp_path / "env", "--file", file, "config", "--quiet"]
+    # Variables of this machine would count over the file's.
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    asked = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stderr
+
+
+def test_the_doors_health_is_asked_where_it_listens() -> None:
+    url = COMPOSE["services"]["nginx"]["healthcheck"]["test"][-1]
+    assert url == "https://${DOOR_ADDRESS:-0.0.0.0}:${DOOR_HTTPS_PORT:-443}/"
+
+
+def test_what_compose_mounts_and_hands_over_is_there_and_each_secret_is_used() -> None:
+    used = set()
+    for name, service in COMPOSE["services"].items():
+        used |= set(service.get("secrets", []))
+        for volume in service.get("volumes", []):
+            source, target, *mode = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", volume).split(":")
+            if source.startswith("."):
+                assert (ROOT / "infra" / source).exists() and mode == ["ro"], (name, volume)
+            else:
+                assert source in COMPOSE["volumes"] and target.startswith("/"), (name, volume)
+        if "build" in service:
+            assert (ROOT / "infra" / service["build"] / "Dockerfile").is_file(), name
+    assert used == set(COMPOSE["secrets"])
+    assert all(set(secret) == {"environment"} for secret in COMPOSE["secrets"].values())
+
+
+def test_every_image_of_compose_is_named_by_a_version_or_built_here() -> None:
+    built = {service["image"] for service in COMPOSE["services"].values() if "build" in service}
+    for name, service in COMPOSE["services"].items():
+        image, _, tag = service["image"].partition(":")
+        assert tag == "local" if service["image"] in built else re.match(r"\d+\.\d+", tag), name
+        assert "/" in image or service["image"] not in built, name
+
+
+def test_no_container_can_gain_rights_and_secrets_are_in_no_read_only_root() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert name == "mysql" or service["cap_drop"] == ["ALL"], name
+        # Compose copies secrets from the environment into the container, which fails on a read-only root.
+        assert not (service.get("read_only") and service.get("secrets")), name
+        # A password in `environment` is seen by everybody who may ask Docker.
+        assert not [key for key in service.get("environment", {}) if re.search(r"(PASSWORD|SECRET|KEY)$", key)], name
+
+
+def test_root_of_minio_is_held_by_minio_and_by_the_container_that_makes_accounts() -> None:
+    holders = {name for name, one in COMPOSE["services"].items() if "minio_root_password" in one.get("secrets", [])}
+    assert holders == {"minio", "accounts"}
+
+
+def test_the_door_gets_every_variable_of_its_configuration() -> None:
+    given = COMPOSE["services"]["nginx"]["environment"]
+    read = set()
+    for file in ("templates/default.conf.template", "certificate.sh"):
+        lines = (ROOT / "infra" / "nginx" / file).read_text(encoding="utf-8").splitlines()
+        code = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+        read |= set(re.findall(r"\$\{?(DOOR_[A-Z_]+)", code))
+    assert {name for name in given if name.startswith("DOOR_")} == read
+    assert all(re.match(given["NGINX_ENVSUBST_FILTER"], name) for name in read)
+
+
+def test_make_env_fills_every_secret_with_another_random_one(tmp_path: Path) -> None:
+    target = tmp_path / ".env"
+    made = subprocess.run([ROOT / "scripts" / "make-env", target], capture_output=True, text=True, check=False)
+    assert made.returncode == 0 and target.stat().st_mode & 0o777 == 0o600
+    text = target.read_text(encoding="utf-8")
+    values = dict(re.findall(r"^([A-Z][A-Z0-9_]*)=(.*)$", text, re.MULTILINE))
+    secret = [values[one["environment"]] for one in COMPOSE["secrets"].values()]
+    assert len(set(secret)) == len(secret) and all(re.fullmatch(r"[0-9a-f]{48}", one) for one in secret)
+    assert not [one for one in secret if one in made.stdout + made.stderr]
+    again = subprocess.run([ROOT / "scripts" / "make-env", target], capture_output=True, text=True, check=False)
+    assert again.returncode == 1 and target.read_text(encoding="utf-8") == text
+
+
+def test_operations_tells_of_every_variable_and_every_secret() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert not [name for name in _example_variables() if f"`{name}`" not in text]
+    stack = yaml.safe_load((ROOT / "stack.yml").read_text(encoding="utf-8"))
+    for function in stack["functions"].values():
+        for name in function["secrets"]:
+            assert f"`{name}`" in text, name
+
+
+def test_another_s3_server_reaches_mlflow_and_the_container_that_makes_accounts() -> None:
+    folder = ROOT / "infra" / "mlflow"
+    reads = {
+        "mlflow": (folder / "start").read_text(encoding="utf-8"),
+        "accounts": (folder / "make_accounts.py").read_text(encoding="utf-8"),
+    }
+    for name, code in reads.items():
+        given = COMPOSE["services"][name]["environment"]
+        assert given["AWS_ENDPOINT_URL_S3"] == "${AWS_ENDPOINT_URL_S3:-http://minio:9000}", name
+        for variable, default in {"MLFLOW_BUCKET_URL": "s3://mlflow", "S3_KEYS_BY_HAND": ""}.items():
+            wanted = f"${{{variable}:-{default}}}" if variable in code else None
+            assert given.get(variable) == wanted, (name, variable)
