@@ -107,9 +107,11 @@ def rollback(objects: Objects, registry: Registry, pipeline: str) -> tuple[str, 
     """Back to the champion before; the left one is tagged `rejected`. Raises Unusable if there was none."""
     now = registry.version_of(pipeline)
     moves = [record.body for record in history(objects, pipeline, "alias", most=100)]
-    # A superseded version has its record, but the alias never came to it.
-    left = {one["version"] for one in registry.versions(pipeline) if _never_again(one["tags"])}
-    before = [m["version"] for m in moves] + [m["previous"] for m in moves]
+    tags = {one["version"]: one["tags"] for one in registry.versions(pipeline)}
+    left = {version for version, told in tags.items() if told.get("sabueso.rejected") == "true"}
+    # A move is recorded before it happens: only a promoted version is sure to have served by its own record.
+    served = {version for version, told in tags.items() if told.get("sabueso.decision") == "promoted"}
+    before = [m["version"] for m in moves if m["version"] in served] + [m["previous"] for m in moves]
     for version in before:
         if version is not None and version != now and version not in left and registry.version(pipeline, version):
             break
@@ -121,10 +123,6 @@ def rollback(objects: Objects, registry: Registry, pipeline: str) -> tuple[str, 
         registry.tag_version(pipeline, now, {"sabueso.rejected": "true", "sabueso.reason": "rolled back"})
     registry.move_alias(pipeline, version)
     return version, now or ""
-
-
-def _never_again(tags: dict[str, str]) -> bool:
-    return tags.get("sabueso.rejected") == "true" or tags.get("sabueso.decision") == "superseded"
 
 
 def _scratch(settings: Settings) -> Path:

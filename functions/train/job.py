@@ -22,13 +22,12 @@ from common.pipelines import Pipeline, pick, read_pipelines
 from common.registry import Registry
 from common.settings import Settings, read_settings
 from train.champion import metrics_of
-from train.patience import AWAY, Patience
+from train.patience import AWAY, QUIET_S, Patience
 from train.snapshot import PARTS, Examples, read_examples, snapshot_samples, store_snapshot
 
 # Grows when the same snapshot and settings would give another version: a new recipe, a new format.
 RECIPE = 1
 LOG = logging.getLogger("sabueso.train")
-QUIET_S = 15.0
 FINISHED: tuple[str | None, ...] = ("promoted", "kept", "incomparable", "superseded")
 
 

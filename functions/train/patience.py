@@ -12,6 +12,8 @@ from common.errors import Unavailable
 T = TypeVar("T")
 # Exit code of a job whose store stayed away (sysexits.h: a failure that passes).
 AWAY = 75
+# What a fit tells on its way is not tried again for so long after it failed: waiting would cost it its budget.
+QUIET_S = 15.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
 

@@ -26,9 +26,10 @@ from common.pipelines import Pipeline
 from common.registry import Registry, refusal
 from common.settings import Settings
 from train.model_code import write_model_code
+from train.patience import QUIET_S
 
 REQUIREMENTS = ("ai-edge-litert", "mlflow", "numpy", "pandas", "pillow")
-QUIET_S, MOST_METRICS = 15.0, 1000
+MOST_METRICS = 1000
 LOG = logging.getLogger("sabueso.train")
 
 

@@ -14,7 +14,7 @@ class Registry:
     """Versions and an alias in memory; `down` says how many of the next calls of a method fail."""
 
     def __init__(self, versions, champion):
-        self.tags = {version: {} for version in versions}
+        self.tags = {version: {"sabueso.decision": "promoted"} for version in versions}
         self.champion = champion
         self.down = {}
 
@@ -63,8 +63,9 @@ def test_a_rollback_that_failed_half_way_goes_to_the_same_version_when_asked_aga
     assert "sabueso.rejected" not in registry.tags["2"]
 
 
-def test_a_rollback_does_not_go_to_a_version_that_never_came_to_serve(store, registry):
-    registry.tags["4"] = {"sabueso.decision": "superseded"}
+@pytest.mark.parametrize("tags", [{"sabueso.decision": "superseded"}, {"sabueso.decision": "kept"}, {}])
+def test_a_rollback_does_not_go_to_a_version_that_never_came_to_serve(store, registry, tags):
+    registry.tags["4"] = tags
     note_move("flowers", "4", "3", "better", "gate")(store)
     assert rollback(store, registry, "flowers") == ("2", "3")
 
