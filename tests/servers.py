@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import boto3
@@ -97,6 +97,13 @@ class Server:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(15)
         self.process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 def answers(url: str) -> bool:

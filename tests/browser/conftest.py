@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from browser.gateway import Gateway
+from servers import missing
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -33,10 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def chromium() -> Iterator[Browser]:
     program = os.environ.get("SABUESO_CHROMIUM") or shutil.which("chromium")
     if program is None or not Path(program).exists():
-        reason = "no Chromium: install it, or name one in SABUESO_CHROMIUM"
-        if os.environ.get("SABUESO_NO_SKIP") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing("no Chromium: install it, or name one in SABUESO_CHROMIUM")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield browser

@@ -25,18 +25,14 @@ OpenStore = Callable[[], Objects]
 @pytest.fixture(scope="session")
 def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minio]:
     """A real MinIO that nobody stops: tests of its outages start their own."""
-    server = Minio(tmp_path_factory.mktemp("minio"))
-    server.start()
-    yield server
-    server.stop()
+    with Minio(tmp_path_factory.mktemp("minio")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Versitygw]:
-    server = Versitygw(tmp_path_factory.mktemp("versitygw"))
-    server.start()
-    yield server
-    server.stop()
+    with Versitygw(tmp_path_factory.mktemp("versitygw")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
