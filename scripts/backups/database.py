@@ -8,9 +8,10 @@ import os
 import shutil
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -41,7 +42,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Database:
+class Database(ABC):
     """One database. Every method raises CannotGoOn with what its client program says."""
 
     address: Address
@@ -86,17 +87,16 @@ class Database:
         told = subprocess.run([self._find(self.dumpers), "--version"], capture_output=True, text=True, check=False)
         return {"server": self._ask("SELECT VERSION();")[0], "program": told.stdout.strip()}
 
+    @abstractmethod
     def _counted(self, dump: IO[bytes], rows: Counter[str]) -> Iterator[bytes]:
         """The lines of a dump as they are to be kept; adds each row to its table's count."""
-        raise NotImplementedError
 
     def _quoted(self, table: str) -> str:
         return table
 
-    @contextmanager
-    def _credentials(self) -> Iterator[tuple[list[str], dict[str, Any]]]:
+    @abstractmethod
+    def _credentials(self) -> AbstractContextManager[tuple[list[str], dict[str, Any]]]:
         """Arguments and Popen's options that let a program in, with no password among the arguments."""
-        raise NotImplementedError
 
     def _find(self, names: tuple[str, ...]) -> str:
         for name in names:

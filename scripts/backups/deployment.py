@@ -102,7 +102,8 @@ def read_database(
     except ValueError:
         errors.append(FieldError("MLFLOW_BACKEND_STORE_URI" if uri else "MYSQL_PORT", "its port is no number"))
         return None
-    kind = {"mysql": Mysql, "postgresql": Postgres, "postgres": Postgres}.get(parts.scheme.partition("+")[0])
+    kinds: dict[str, type[Mysql | Postgres]] = {"mysql": Mysql, "postgresql": Postgres, "postgres": Postgres}
+    kind = kinds.get(parts.scheme.partition("+")[0])
     if kind is None:
         errors.append(FieldError("MLFLOW_BACKEND_STORE_URI", f"{parts.scheme}: neither mysql nor postgresql"))
         return None
