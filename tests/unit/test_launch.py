@@ -89,7 +89,7 @@ def test_a_job_that_lives_is_not_doubled_although_its_lease_ran_out(launched, st
 
 
 def test_a_training_asked_for_while_the_last_one_leaves_waits_for_its_lease(launched, store):
-    launcher = launched("import time; time.sleep(1.5)")
+    launcher = launched("import time; time.sleep(3)")
     history(store, "flowers", "train")[0].end("finished", reason="it said so, and is about to give its lease back")
     assert held_by(store, "jobs/flowers/train.json") is not None
     pipeline = pick(read_pipelines(launcher.settings.pipelines), "flowers")
