@@ -43,11 +43,14 @@ class Nginx(Server):
         }
         template = (ROOT / "infra" / "nginx" / "templates" / "default.conf.template").read_text()
         (home / "door.conf").write_text(re.sub(r"\$\{(DOOR_[A-Z_]+)\}", lambda place: environment[place[1]], template))
-        # The rest of the configuration is like the image's, with folders that a test may write to.
+        # What the image's own nginx.conf sets is set here too, since nothing may be set twice; in folders of the test.
         paths = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         (home / "nginx.conf").write_text(
             f"{'user root;' if os.geteuid() == 0 else ''} worker_processes 1; daemon off; pid {home}/nginx.pid;\n"
-            "events {}\nhttp {\n  include /etc/nginx/mime.types; default_type application/octet-stream;\n"
+            "events { worker_connections 1024; }\n"
+            "http {\n  include /etc/nginx/mime.types; default_type application/octet-stream;\n"
+            "  log_format main '$remote_addr - $remote_user [$time_local] $request $status $body_bytes_sent';\n"
+            f"  access_log {home}/access.log main; sendfile on; keepalive_timeout 65;\n"
             + "".join(f"  {path}_temp_path {home}/{path};\n" for path in paths)
             + f"  include {home}/door.conf;\n}}\n"
         )

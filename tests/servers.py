@@ -242,13 +242,13 @@ class Mlflow(Server):
             "mlflow_s3_secret_key": s3.secret_key,
             "mlflow_admin_password": self.admin_password,
             "mlflow_session_key": secrets.token_hex(16),
+            "mlflow_backend_store_uri": backend_uri,
         }.items():
             (folder / name).write_text(text)
         environment = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "SECRETS_FOLDER": str(folder),
             "AWS_ENDPOINT_URL_S3": s3.url,
-            "MLFLOW_BACKEND_STORE_URI": backend_uri,
             "MLFLOW_BUCKET_URL": f"s3://{bucket}",
             "MLFLOW_HOST": "127.0.0.1",
             "MLFLOW_PORT": str(self.port),

@@ -16,6 +16,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text(encoding="utf-8"))
+# Secrets that compose does without, and those that only the functions have.
+MAY_BE_EMPTY = {"MLFLOW_BACKEND_STORE_URI", "MLFLOW_S3_ACCESS_KEY"}
+FUNCTION_SECRETS = {"TRAIN_TOKEN": "train-token", "BUNDLE_KEY": "bundle-key"}
 PLACE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)")
 # Keys of compose.yaml that are used here, out of the Compose specification.
 COMPOSE_FIELDS = {"name", "services", "secrets", "volumes", "networks"}
@@ -39,13 +42,14 @@ def test_env_example_names_the_variables_of_compose_and_stack_each_once_and_no_o
         lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
         named |= set(PLACE.findall("\n".join(line for line in lines if not line.lstrip().startswith("#"))))
     named |= {secret["environment"] for secret in COMPOSE["secrets"].values()}
-    assert set(found) == named
+    assert set(found) == named | set(FUNCTION_SECRETS)
 
 
 def test_env_example_holds_no_usable_password_and_compose_insists_on_each() -> None:
     text = (ROOT / "infra" / ".env.example").read_text(encoding="utf-8")
-    secret = {one["environment"] for one in COMPOSE["secrets"].values()}
-    assert set(re.findall(r"^([A-Z_0-9]+)=CHANGE-ME$", text, re.MULTILINE)) == secret
+    secret = {one["environment"] for one in COMPOSE["secrets"].values()} - MAY_BE_EMPTY
+    assert set(re.findall(r"^([A-Z_0-9]+)=CHANGE-ME$", text, re.MULTILINE)) == secret | set(FUNCTION_SECRETS)
+    assert all(f"\n{name}=\n" in text for name in MAY_BE_EMPTY)
     needs = "\n".join(COMPOSE["x-needs"])
     assert all(f"${{{name}:?" in needs for name in secret)
 
@@ -135,7 +139,9 @@ def test_no_container_can_gain_rights_and_secrets_are_in_no_read_only_root() -> 
         # Compose copies secrets from the environment into the container, which fails on a read-only root.
         assert not (service.get("read_only") and service.get("secrets")), name
         # A password in `environment` is seen by everybody who may ask Docker.
-        assert not [key for key in service.get("environment", {}) if re.search(r"(PASSWORD|SECRET|KEY)$", key)], name
+        assert not [
+            key for key in service.get("environment", {}) if re.search(r"(PASSWORD|SECRET|KEY|STORE_URI)$", key)
+        ], name
 
 
 def test_root_of_minio_is_held_by_minio_and_by_the_container_that_makes_accounts() -> None:
@@ -160,7 +166,8 @@ def test_make_env_fills_every_secret_with_another_random_one(tmp_path: Path) -> 
     assert made.returncode == 0 and target.stat().st_mode & 0o777 == 0o600
     text = target.read_text(encoding="utf-8")
     values = dict(re.findall(r"^([A-Z][A-Z0-9_]*)=(.*)$", text, re.MULTILINE))
-    secret = [values[one["environment"]] for one in COMPOSE["secrets"].values()]
+    filled = {one["environment"] for one in COMPOSE["secrets"].values()} - MAY_BE_EMPTY | set(FUNCTION_SECRETS)
+    secret = [values[name] for name in filled]
     assert len(set(secret)) == len(secret) and all(re.fullmatch(r"[0-9a-f]{48}", one) for one in secret)
     assert not [one for one in secret if one in made.stdout + made.stderr]
     again = subprocess.run([ROOT / "scripts" / "make-env", target], capture_output=True, text=True, check=False)
@@ -176,6 +183,20 @@ def test_operations_tells_of_every_variable_and_every_secret() -> None:
             assert f"`{name}`" in text, name
 
 
+def test_install_makes_every_secret_from_a_variable_that_make_env_fills() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    made = dict(re.findall(r"^  secret ([a-z0-9-]+) (\S+)$", text, re.MULTILINE))
+    stack = yaml.safe_load((ROOT / "stack.yml").read_text(encoding="utf-8"))
+    assert set(made) == {name for function in stack["functions"].values() for name in function["secrets"]}
+    example = (ROOT / "infra" / ".env.example").read_text(encoding="utf-8")
+    for name, value in made.items():
+        if name.endswith("-access-key"):
+            assert value == name.removesuffix("-s3-access-key")
+        else:
+            assert f"\n{value[2:-1]}=CHANGE-ME\n" in example, name
+    assert {made[name] for name in FUNCTION_SECRETS.values()} == {f'"${variable}"' for variable in FUNCTION_SECRETS}
+
+
 def test_another_s3_server_reaches_mlflow_and_the_container_that_makes_accounts() -> None:
     folder = ROOT / "infra" / "mlflow"
     reads = {
@@ -185,6 +206,7 @@ def test_another_s3_server_reaches_mlflow_and_the_container_that_makes_accounts(
     for name, code in reads.items():
         given = COMPOSE["services"][name]["environment"]
         assert given["AWS_ENDPOINT_URL_S3"] == "${AWS_ENDPOINT_URL_S3:-http://minio:9000}", name
+        assert given["AWS_DEFAULT_REGION"] == "${AWS_DEFAULT_REGION:-us-east-1}" and "AWS_DEFAULT_REGION" in code, name
         for variable, default in {"MLFLOW_BUCKET_URL": "s3://mlflow", "S3_KEYS_BY_HAND": ""}.items():
             wanted = f"${{{variable}:-{default}}}" if variable in code else None
             assert given.get(variable) == wanted, (name, variable)

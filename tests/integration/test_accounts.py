@@ -126,6 +126,21 @@ def test_classify_can_change_nothing(accounts: Accounts, version: dict[str, str]
     assert seen(accounts, version) == before
 
 
+@pytest.mark.parametrize("name", ["CLASSIFY", "Classify", "clássify"])
+def test_a_database_that_ignores_capitals_and_accents_opens_no_side_door(
+    accounts: Accounts, version: dict[str, str], name: str
+) -> None:
+    before = seen(accounts, version)
+    person = f"{name}:{accounts.passwords['mlflow-classify']}"
+    for path, body in (
+        ("mlflow/registered-models/create", {"name": "taken-before-train"}),
+        ("mlflow/experiments/create", {"name": "taken-before-train"}),
+    ):
+        answer = accounts.call(person, "POST", path, json=body)
+        assert answer.status_code in (401, 403), f"{path}: {answer.status_code} {answer.text[:200]}"
+    assert seen(accounts, version) == before
+
+
 def test_another_person_reads_and_can_change_nothing_that_train_made(
     accounts: Accounts, version: dict[str, str]
 ) -> None:
