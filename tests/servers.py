@@ -19,6 +19,7 @@ import boto3
 import pymysql
 import pytest
 import requests
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 180
@@ -197,8 +198,10 @@ class Mysql(Server):
         assert made.returncode == 0, made.stdout + made.stderr
         self.socket = home / "mysql.sock"
         command = [program("mariadbd", MYSQL_NEEDED), "--no-defaults", f"--datadir={data}", f"--socket={self.socket}"]
-        command += [f"--port={self.port}", "--bind-address=127.0.0.1", "--skip-log-bin", *user]
-        command += ["--character-set-server=utf8mb4", "--innodb-buffer-pool-size=64M"]
+        command += [f"--port={self.port}", "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=64M", *user]
+        # As the image of MySQL has it, and then what compose says of it; MariaDB has not that collation.
+        options = yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text())["services"]["mysql"]["command"]
+        command += ["--log-bin=binlog", *(option for option in options if "collation" not in option)]
         super().__init__("mysql", command, {}, home)
         self.uri = f"mysql+pymysql://mlflow:{self.password}@127.0.0.1:{self.port}/mlflow"
 
