@@ -14,15 +14,24 @@ from typing import Any, BinaryIO
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
 
 from common.errors import Conflict, FieldError, StoreUnavailable, WrongSettings
 from common.objects import Object, check_key
 from common.settings import Settings
 
-# Some 5 s at most where a server answers at once that it can't: a restart of MinIO passes unnoticed. One that takes
-# the connection and says nothing is asked once: a call of a function ends after 30 s.
+# Some 5 s at most where a server answers at once that it can't: a restart of MinIO passes unnoticed.
 ATTEMPTS, FIRST_PAUSE_S, PATIENCE_S = 6, 0.2, 6.0
+# One that takes the connection and says nothing is asked once, and what is asked in the next seconds fails at once with
+# the same reason: a call of a function asks many times, and its gateway ends it after 30 s.
+SILENT_S = 5.0
+_SILENT = (ReadTimeoutError, ConnectTimeoutError)
 PART = 16 << 20
 PROBE = "jobs/conditional-writes.json"
 _MISSING = ("NoSuchKey", "404", "NotFound")
@@ -38,7 +47,12 @@ UNCONDITIONAL = (
 
 
 class S3Objects:
-    """One bucket and prefix. boto3's own retries are off: a repeated conditional PUT would meet itself."""
+    """One bucket and prefix. boto3's own retries are off: a repeated conditional PUT would meet itself.
+
+    `read_s`: seconds without a byte of an answer after which the server is silent.
+    """
+
+    read_s = 5.0
 
     def __init__(self, bucket: str, prefix: str, settings: Settings) -> None:
         self.bucket = bucket
@@ -49,6 +63,7 @@ class S3Objects:
         self._client: Any = None
         self._lock = threading.Lock()
         self._proved = False
+        self._silent, self._fell_silent = ("", ""), float("-inf")
         self._connected()
 
     def _connected(self) -> Any:
@@ -63,7 +78,7 @@ class S3Objects:
         with self._lock:
             if keys != self._keys:
                 self.close()
-                self._client, self._keys = _make_client(self._settings, *keys), keys
+                self._client, self._keys = _make_client(self._settings, *keys, self.read_s), keys
             return self._client
 
     def get(self, key: str) -> Object | None:
@@ -127,7 +142,11 @@ class S3Objects:
         if len(part) < PART:
             return self.put(key, part)
         name = {"Bucket": self.bucket, "Key": self.prefix + check_key(key)}
-        upload = {**name, "UploadId": self._try(lambda: self._connected().create_multipart_upload(**name))["UploadId"]}
+        nonce = secrets.token_hex(16)
+        # One whose answer is lost stays behind, as does one that can't be aborted; no listing shows it. MinIO takes it
+        # away after a day, other servers by a rule of the bucket (AbortIncompleteMultipartUpload).
+        begun = self._try(lambda: self._connected().create_multipart_upload(**name, Metadata={"nonce": nonce}))
+        upload = {**name, "UploadId": begun["UploadId"]}
         etags: list[dict[str, Any]] = []
         try:
             while part:
@@ -136,10 +155,21 @@ class S3Objects:
                 etags.append({"PartNumber": facts["PartNumber"], "ETag": answer["ETag"]})
                 part = file.read(PART)
             whole = {**upload, "MultipartUpload": {"Parts": etags}}
-            return str(self._try(lambda: self._connected().complete_multipart_upload(**whole))["ETag"])
+            return str(self._try(lambda: self._complete(whole, nonce))["ETag"])
         except BaseException:
             with contextlib.suppress(StoreUnavailable):
                 self._try(lambda: self._connected().abort_multipart_upload(**upload))
+            raise
+
+    def _complete(self, whole: dict[str, Any], nonce: str) -> Any:
+        """Make an object of its parts, once: if an answer to that was lost, the nonce on the object tells."""
+        try:
+            return self._connected().complete_multipart_upload(**whole)
+        except (ClientError, BotoCoreError):
+            with contextlib.suppress(ClientError, BotoCoreError):
+                found = self._connected().head_object(Bucket=whole["Bucket"], Key=whole["Key"])
+                if found["Metadata"].get("nonce") == nonce:
+                    return found
             raise
 
     def list(self, prefix: str) -> Iterator[str]:
@@ -167,7 +197,7 @@ class S3Objects:
 
     def _write_once(self, key: str, body: bytes, condition: dict[str, str]) -> str:
         """A conditional write: after 412 or a lost answer, what is stored tells whether it was ours."""
-        for attempt, last in _attempts():
+        for attempt, until in self._attempts():
             try:
                 return self._put(key, body, condition)
             except (ClientError, BotoCoreError) as error:
@@ -182,42 +212,53 @@ class S3Objects:
                     raise WrongSettings(
                         f"The object store {self.where}", [FieldError("SABUESO_STORE", UNCONDITIONAL)]
                     ) from None
-                if last or not _passing(error, code):
-                    raise StoreUnavailable(self.where, *_told(error, self._settings)) from error
+                self._go_on(error, attempt, until)
         raise AssertionError("unreachable")
 
     def _try(self, call: Any, missing: Any = ...) -> Any:
-        for _, last in _attempts():
+        for attempt, until in self._attempts():
             try:
                 return call()
             except (ClientError, BotoCoreError) as error:
                 if missing is not ... and _code(error) in _MISSING:
                     return missing
-                if last or not _passing(error, _code(error)):
-                    raise StoreUnavailable(self.where, *_told(error, self._settings)) from error
+                self._go_on(error, attempt, until)
         raise AssertionError("unreachable")
 
+    def _attempts(self) -> Iterator[tuple[int, float]]:
+        """Numbers of attempts and when patience ends; between them doubling pauses with full jitter
 
-def _attempts() -> Iterator[tuple[int, bool]]:
-    """Numbers of attempts and whether each is the last; between them doubling pauses with full jitter
+        (Brooker, "Exponential backoff and jitter", AWS 2015). Raises StoreUnavailable if it has just been silent.
+        """
+        if time.monotonic() - self._fell_silent < SILENT_S:
+            raise StoreUnavailable(self.where, *self._silent)
+        until = time.monotonic() + PATIENCE_S
+        for attempt in range(ATTEMPTS):
+            yield attempt, until
+            time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**attempt))
 
-    (Brooker, "Exponential backoff and jitter", AWS 2015). A server that hangs is asked fewer times.
-    """
-    until = time.monotonic() + PATIENCE_S
-    for attempt in range(ATTEMPTS):
-        last = attempt == ATTEMPTS - 1 or time.monotonic() > until
-        yield attempt, last
-        time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**attempt))
+    def _go_on(self, error: ClientError | BotoCoreError, attempt: int, until: float) -> None:
+        """Nothing if asking once more makes sense. Raises StoreUnavailable if not."""
+        silent = isinstance(error, _SILENT)
+        last = silent or attempt == ATTEMPTS - 1 or time.monotonic() > until
+        if not last and _passing(error, _code(error)):
+            return
+        told = _told(error, self._settings)
+        if silent:
+            self._silent, self._fell_silent = told, time.monotonic()
+        raise StoreUnavailable(self.where, *told) from error
 
 
-def _make_client(settings: Settings, access_key: str, secret_key: str) -> Any:
+def _make_client(settings: Settings, access_key: str, secret_key: str, read_s: float) -> Any:
     return boto3.client(
         "s3",
         endpoint_url=settings.s3_endpoint,
         region_name=settings.s3_region,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=8, max_pool_connections=16),
+        config=Config(
+            retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=read_s, max_pool_connections=16
+        ),
     )
 
 

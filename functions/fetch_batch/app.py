@@ -34,8 +34,10 @@ def create_app(settings: Settings, objects: Objects | None = None) -> Flask:
 
     def _trigger(pipeline: Pipeline) -> str | None:
         dataset = collector.dataset(pipeline.name)
+        held = held_by(store, f"jobs/{pipeline.name}/train.json") is not None
         attempts = [record.body for record in history(store, pipeline.name, "train", most=10)]
-        busy = held_by(store, f"jobs/{pipeline.name}/train.json") is not None
+        # A training that has said how it ended gives its lease back in a moment.
+        busy = held and (not attempts or attempts[0]["state"] == "running")
         complete = is_complete(pipeline, dataset)
         reason = reason_to_train(pipeline, distinct_examples(dataset.samples()), complete, attempts, busy, utc_now())
         return None if reason is None else f"{reason}: {ask_train(pipeline.name, settings)}"

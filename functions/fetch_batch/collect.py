@@ -78,7 +78,8 @@ class Collector:
         last = None
         for last in history(self.objects, pipeline.name, "fetch-batch", most=1):
             if last.body["state"] == "running":  # we hold the lease, so whoever wrote this is gone
-                last.end("interrupted", message="the process ended before the fetch did")
+                with contextlib.suppress(Conflict):  # it was only slow, and has just ended it itself
+                    last.end("interrupted", message="the process ended before the fetch did")
         tally = Tally()
         first = {"status": None, "lease": nonce, **tally.counts(), "message": ""}
         record = begin(self.objects, pipeline.name, "fetch-batch", first)

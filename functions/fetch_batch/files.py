@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 
 import requests
 
-from common.errors import SourceUnavailable, StoreUnavailable
+from common.errors import SourceUnavailable, StoreUnavailable, WrongSettings
 from common.objects import open_objects
 from common.settings import Settings
 
@@ -124,7 +124,7 @@ def _s3_files(location: str, settings: Settings) -> Iterator[File]:
         objects = open_objects(settings, location)
         for key in objects.list(""):
             yield File(key, lambda key=key: fetch(key))  # type: ignore[misc]
-    except StoreUnavailable as error:
+    except (StoreUnavailable, WrongSettings) as error:
         raise SourceUnavailable(error.detail) from None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import requests
 
+from common.errors import WrongSettings
 from common.pipelines import Pipeline
 from common.settings import Settings
 from common.web import log
@@ -58,6 +59,9 @@ def ask_train(pipeline: str, settings: Settings) -> str:
         told = f"train answered {answer.status_code}"
     except requests.RequestException as error:
         told = f"train was not reached: {type(error).__name__}"
+    except WrongSettings as error:  # a secret is read when it is used, and must not cost the other pipelines their data
+        missing = "; ".join(f"{one.field}: {one.detail}" for one in error.errors)
+        told = f"train was not asked: {missing}. Make that secret; the next tick asks again."
     log("fetch-batch", "asked train", pipeline=pipeline, outcome=told)
     return told
 

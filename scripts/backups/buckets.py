@@ -24,6 +24,8 @@ AT_ONCE, IN_MEMORY = 8, 8 << 20
 class Bucket(S3Objects):
     """A store whose bucket may have to be made first, with a key that has the right to."""
 
+    read_s = 60.0  # no gateway ends a copy, and a server may need a while to put a large object together
+
     def make(self) -> None:
         """Make the bucket if it is not there. Raises StoreUnavailable."""
 

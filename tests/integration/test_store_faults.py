@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import io
+import os
 import resource
 import secrets
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
 import botocore.auth
 import pytest
+from botocore.exceptions import BotoCoreError, ConnectionClosedError, ReadTimeoutError
+from flask import Flask
 
 from common import objects_s3
 from common.errors import StoreUnavailable
 from common.leases import acquire, held_by
 from common.objects_s3 import S3Objects
-from common.settings import read_settings
+from common.settings import Settings, read_settings
 from conftest import wait_until
+from fetch_batch.app import create_app
+from local.made_up_rows import made_up_rows
 from servers import Minio, S3Server, Versitygw
 
 pytestmark = pytest.mark.integration
@@ -114,19 +121,27 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
 
 
+def cut_off(line: socket.socket) -> None:
+    """Its other end is gone; what had arrived of it too."""
+    end, other_end = socket.socketpair()
+    other_end.close()
+    os.dup2(end.fileno(), line.fileno())
+    end.close()
+
+
 def test_a_body_cut_on_its_way_is_asked_for_again(
     server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(opened(server, tmp_path)) as store:
         body = secrets.token_bytes(3_000_000)
         store.put("key", body)
-        get_object, cut = store._client.get_object, []
+        get_object, asked = store._client.get_object, []
 
         def cut_first(**request: str) -> object:
             answer = get_object(**request)
-            if not cut:
-                cut.append(request)
-                answer["Body"]._raw_stream._fp.fp.raw._sock.shutdown(socket.SHUT_RD)
+            asked.append(request)
+            if len(asked) == 1:
+                cut_off(answer["Body"]._raw_stream._fp.fp.raw._sock)
             return answer
 
         monkeypatch.setattr(store._client, "get_object", cut_first)
@@ -134,8 +149,50 @@ def test_a_body_cut_on_its_way_is_asked_for_again(
             assert store.read_into("key", file)
             file.seek(0)
             assert file.read() == body
-        assert cut
-        cut.clear()
+        assert len(asked) >= 2
+        asked.clear()
+        assert store.get("key").body == body  # type: ignore[union-attr]
+        assert len(asked) >= 2
+
+
+@pytest.mark.parametrize("lost", [ConnectionClosedError, ReadTimeoutError])
+def test_a_large_body_is_stored_though_the_answer_to_its_last_call_was_lost(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: type[BotoCoreError]
+) -> None:
+    monkeypatch.setattr(objects_s3, "PART", 5 << 20)
+    with closing(opened(server, tmp_path)) as store:
+        complete, answers = store._client.complete_multipart_upload, []
+
+        def lose_first_answer(**request: object) -> object:
+            answers.append(complete(**request))
+            if len(answers) == 1:
+                raise lost(endpoint_url=server.url)
+            return answers[-1]
+
+        monkeypatch.setattr(store._client, "complete_multipart_upload", lose_first_answer)
+        body = secrets.token_bytes(6_000_000)
+        etag = store.write_from("key", io.BytesIO(body))
+        assert answers
+        found = store.get("key")
+        assert (found.body == body, found.etag) == (True, etag)  # type: ignore[union-attr]
+
+
+def test_a_large_body_whose_parts_are_gone_is_told_though_another_object_stands_there(
+    minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects_s3, "PART", 5 << 20)
+    with closing(opened(minio, tmp_path)) as store:
+        body = secrets.token_bytes(6_000_000)
+        store.write_from("key", io.BytesIO(body))
+        complete = store._client.complete_multipart_upload
+
+        def complete_nothing(**request: str) -> object:
+            store._client.abort_multipart_upload(**{name: request[name] for name in ("Bucket", "Key", "UploadId")})
+            return complete(**request)
+
+        monkeypatch.setattr(store._client, "complete_multipart_upload", complete_nothing)
+        with pytest.raises(StoreUnavailable, match="NoSuchUpload"):
+            store.write_from("key", io.BytesIO(secrets.token_bytes(6_000_000)))
         assert store.get("key").body == body  # type: ignore[union-attr]
 
 
@@ -153,3 +210,40 @@ def test_a_gateway_that_is_killed_and_comes_back_is_used_again(tmp_path: Path) -
             assert store.get("key").body == b"2"  # type: ignore[union-attr]
     finally:
         server.stop()
+
+
+def test_a_fetch_whose_store_freezes_asks_it_no_more_and_the_next_one_stores_its_answer(
+    tmp_path: Path, make_settings: Callable[..., Settings], serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects_s3, "SILENT_S", 600.0)
+    server, source, frozen, sent = Minio(tmp_path), Flask("source"), [], []
+
+    @source.get("/data")
+    def data() -> dict[str, Any]:
+        if not frozen:
+            frozen.append(server.process.pid)  # type: ignore[union-attr]
+            os.kill(frozen[0], signal.SIGSTOP)
+            sent.clear()
+        return {"group_number": 1, "batch_number": 1, "data": made_up_rows(5)}
+
+    with server:
+        own = {"COVERTYPE_API_URL": serve(source).url, "SABUESO_LEASE_S": "2", "SABUESO_MIN_INTERVAL_S": "0.000001"}
+        s3 = server.settings(server.make_bucket("bucket"), tmp_path / "secrets")
+        settings = make_settings("covertype", **s3, **own)
+        with closing(S3Objects("bucket", "", settings)) as store:
+            store._client.meta.events.register("before-send.s3", lambda request, **_: sent.append(request.url))
+            client = create_app(settings, store).test_client()
+            try:
+                answer = client.post("/covertype")
+            finally:
+                os.kill(server.process.pid, signal.SIGCONT)  # type: ignore[union-attr]
+            assert (answer.status_code, answer.json["type"]) == (503, "urn:sabueso:problem:store-unavailable")
+            assert "this goes on by itself" in answer.json["detail"]
+            assert len(sent) <= 4, sent  # a write and whether it got through; the lease's renewal the same
+            monkeypatch.setattr(objects_s3, "SILENT_S", 0.0)
+            wait_until(lambda: client.get("/covertype").status_code == 200, 60)
+            status = client.get("/covertype").json
+            assert (status["waiting_answers"], status["lost_answers"]) == (1, 0)
+            wait_until(lambda: client.post("/covertype").json.get("results", [{}])[0].get("status") == "collected", 60)
+            status = client.get("/covertype").json
+            assert (status["waiting_answers"], status["lost_answers"], status["samples"]) == (0, 0, 1)
