@@ -104,7 +104,7 @@ VARIABLES = (
     Variable("AWS_DEFAULT_REGION", "s3_region", "us-east-1", _text, "S3 region"),
     Variable("SABUESO_LEASE_S", "lease_s", "60", _positive, "seconds after which a dead holder's lease is free"),
     Variable("SABUESO_REFRESH_S", "refresh_s", "15", _positive, "seconds between two looks for a new champion"),
-    Variable("SABUESO_FETCH_S", "fetch_s", "25", _positive, "seconds after which one call of fetch-batch stops asking"),
+    Variable("SABUESO_FETCH_S", "fetch_s", "18", _positive, "seconds after which one call of fetch-batch stops asking"),
     Variable(
         "SABUESO_SOURCE_TIMEOUT_S", "source_timeout_s", "10", _positive, "seconds given to one request to a source"
     ),
