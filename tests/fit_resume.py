@@ -1,9 +1,11 @@
 """A fit that dies after some epochs and is taken up again; run in a process of its own, since TensorFlow is dear.
 
-Prints one JSON object: the epochs that each of the two fits saw, their plans, and what is left of the checkpoint.
+Prints one JSON object: the epochs that each of the fits saw, their plans, the curves that they ended with, and what is
+left of the checkpoint. The last fit takes up a checkpoint as it was before it held the curve.
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,7 +23,7 @@ class Died(Exception):
     pass
 
 
-def fit(folder: Path, dies: bool) -> tuple[list[int], dict, float, keras.Model]:
+def fit(folder: Path, dies: bool) -> tuple[list[int], dict, float, list[int]]:
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(600, 4)).astype(np.float32)
     labels = (inputs[:, 0] * inputs[:, 1] > 0).astype(int)
@@ -38,21 +40,33 @@ def fit(folder: Path, dies: bool) -> tuple[list[int], dict, float, keras.Model]:
         if dies and done == DIES_AFTER + 1:  # the state after epoch 3 is stored, that of epoch 4 is not
             raise Died
 
+    one = Fit(model, batches, (inputs[500:], labels[500:]), checkpoint, on_epoch)
     try:
-        plan = Fit(model, batches, (inputs[500:], labels[500:]), checkpoint, on_epoch).run(60)
+        plan = one.run(60)
     except Died:
-        return seen, checkpoint.load()[0], 0.0, model
+        return seen, checkpoint.load()[0], 0.0, []
     accuracy = float((predict_both(model, inputs[:500])[0].argmax(axis=1) == labels[:500]).mean())
-    return seen, plan, accuracy, model
+    return seen, plan, accuracy, [point["epoch"] for point in one.curve if point["time"] and point["train_loss"]]
+
+
+def forget_curve(folder: Path) -> None:
+    [path] = folder.rglob("state.npz")
+    with np.load(path) as arrays:
+        np.savez(path, **{name: array for name, array in arrays.items() if name != "curve"})
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    folder, old = Path(sys.argv[1]) / "store", Path(sys.argv[1]) / "old"
     first_seen, first_plan, _, _ = fit(folder, dies=True)
-    second_seen, second_plan, accuracy, _ = fit(folder, dies=False)
+    shutil.copytree(folder, old)
+    second_seen, second_plan, accuracy, curve = fit(folder, dies=False)
+    ended_seen, _, _, ended_curve = fit(folder, dies=False)
+    forget_curve(old)
+    old_seen, _, _, old_curve = fit(old, dies=False)
     Checkpoint(FolderObjects(folder), "jobs/flowers/checkpoints/one/").clear()
     left = list(FolderObjects(folder).list("jobs/"))
     found = {"first": first_seen, "second": second_seen, "plans": [first_plan, second_plan]}
+    found |= {"ended": ended_seen, "old": old_seen, "curves": [curve, ended_curve, old_curve]}
     print(json.dumps({**found, "accuracy": accuracy, "left": left}))
 
 

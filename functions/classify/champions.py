@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +19,24 @@ from common.settings import Settings
 from common.web import log
 
 KEPT = "kept-version"
+# A refused version is fetched again after the time of so many looks: what it was refused for may have been mended.
+REFUSED_LOOKS = 20
 
 
 @dataclass(frozen=True)
 class Champion:
     version: str
     bundle: Bundle
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a version was refused, under which bundle-key (its sha256), and until when that counts."""
+
+    version: str
+    key: str
+    until: float
+    detail: str
 
 
 @dataclass
@@ -32,7 +46,7 @@ class Slot:
     champion: Champion | None = None
     why_none: str = "no look at MLflow has ended yet; try again in a moment"
     stale_since: str | None = None
-    refused: str | None = None
+    refusal: Refusal | None = None
 
 
 @dataclass
@@ -44,6 +58,7 @@ class Champions:
     registry: Registry
     slots: dict[str, Slot] = field(default_factory=dict)
     tried: bool = False
+    clock: Callable[[], float] = time.monotonic
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -107,17 +122,23 @@ class Champions:
             slot.stale_since = slot.stale_since or timestamp()
             return
         if slot.champion is None or slot.champion.version != version:
-            if version == slot.refused:
-                return
-            try:
-                bundle = self._fetch(name, version)
-            except BundleRefused:
-                slot.refused = version
-                raise
-            slot.champion = Champion(version, bundle)
+            slot.champion = Champion(version, self._accepted(name, version, slot))
             log("classify", "champion loaded", pipeline=name, version=version)
-        slot.stale_since = slot.refused = None
+        slot.stale_since = slot.refusal = None
         slot.why_none = ""
+
+    def _accepted(self, name: str, version: str, slot: Slot) -> Bundle:
+        """The version's bundle. Raises BundleRefused; for a while, under the same key, without fetching it again."""
+        key = hashlib.sha256(self.settings.secret("bundle-key").encode()).hexdigest()
+        last = slot.refusal
+        if last is not None and (last.version, last.key) == (version, key) and self.clock() < last.until:
+            raise BundleRefused(last.detail)
+        try:
+            return self._fetch(name, version)
+        except BundleRefused as error:
+            until = self.clock() + REFUSED_LOOKS * self.settings.refresh_s
+            slot.refusal = Refusal(version, key, until, error.detail)
+            raise
 
     def _fetch(self, name: str, version: str) -> Bundle:
         """What an earlier process left, if it is whole; else download beside, check, take the place of the old one."""

@@ -17,7 +17,8 @@ TIMEOUT_S = (3, 20)
 MAX_FILE = 500_000_000
 SERVING = "artifacts/serving"
 _DATABASE = re.compile(r"OperationalError|InterfaceError|TEMPORARILY_UNAVAILABLE|Can't connect|Lost connection")
-_KEY = re.compile(r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|NoSuchBucket|XMinioStorageFull")
+_KEY = re.compile(r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|NoSuchBucket")
+_FULL = re.compile(r"XMinioStorageFull|InsufficientStorage|\w*QuotaExceeded")
 _ARTIFACTS = re.compile(r"Could not connect to the endpoint|EndpointConnection|ConnectTimeout|botocore|boto3")
 
 
@@ -40,6 +41,10 @@ def refusal(settings: Settings, what: str, status: int, told: str) -> SabuesoErr
     if key is not None:
         what = f"{what}: its artifact store refused it ({key[0]})"
         return RegistryUnavailable(where, what, "Check MLflow's own key and bucket: the service `accounts` makes both.")
+    full = _FULL.search(told)
+    if full is not None:
+        what = f"{what}: its artifact store is full ({full[0]})"
+        return RegistryUnavailable(where, what, "Make room there; then this goes on by itself.")
     if _DATABASE.search(told):
         what = f"{what}: its database does not answer"
         return RegistryUnavailable(where, what, "Start the database; then this goes on by itself.")

@@ -87,7 +87,7 @@ def move_champion(registry: Registry, lease: Lease, pipeline: str, version: str,
 
 
 def promote(objects: Objects, registry: Registry, settings: Settings, pipeline: str, version: str) -> str | None:
-    """Promotion by hand. Raises NotFound, or Unusable if the version's bundle would be refused."""
+    """Promotion by hand, which takes a rejection back. Raises NotFound, or Unusable if the bundle would be refused."""
     if registry.version(pipeline, version) is None:
         raise NotFound(f"MLflow has no version {version} of {pipeline}")
     with tempfile.TemporaryDirectory(dir=_scratch(settings)) as folder:
@@ -99,7 +99,8 @@ def promote(objects: Objects, registry: Registry, settings: Settings, pipeline: 
     previous = registry.version_of(pipeline)
     note_move(pipeline, version, previous, "promoted by hand", "person")(objects)
     registry.move_alias(pipeline, version)
-    registry.tag_version(pipeline, version, {"sabueso.decision": "promoted", "sabueso.reason": "promoted by hand"})
+    told = {"decision": "promoted", "reason": "promoted by hand", "rejected": "false"}
+    registry.tag_version(pipeline, version, {f"sabueso.{key}": text for key, text in told.items()})
     return previous
 
 

@@ -91,7 +91,10 @@ def predict_both(model: keras.Model, inputs: np.ndarray, size: int = 256) -> tup
 
 
 class Fit:
-    """One fit. `run` leaves the model with the best weights by the tune part's accuracy."""
+    """One fit. `run` leaves the model with the best weights by the tune part's accuracy.
+
+    `curve` has a point for each epoch, those of an earlier process too: `epoch`, `time` (ms) and what `on_epoch` hears.
+    """
 
     def __init__(
         self,
@@ -103,6 +106,7 @@ class Fit:
     ) -> None:
         self.model, self.batches, self.tune = model, batches, tune
         self.checkpoint, self.on_epoch = checkpoint, on_epoch
+        self.curve: list[dict[str, Any]] = []
         self.optimizer = keras.optimizers.AdamW(batches.learning_rate, weight_decay=batches.weight_decay, clipnorm=1.0)
         self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "frequencies", "phases", "scales"])
         self.optimizer.build(model.trainable_variables)
@@ -117,6 +121,8 @@ class Fit:
         if stored is not None:
             plan, arrays = stored
             start, best, spent = int(arrays.pop("epoch")) + 1, float(arrays.pop("best")), float(arrays.pop("spent"))
+            # Checkpoints of before have no curve.
+            self.curve = json.loads(str(arrays.pop("curve", "[]")))
             self._restore(arrays)
         else:
             plan = {"epochs": self._plan(began + budget_s), "steps": self.batches.steps, "budget_s": budget_s}
@@ -130,6 +136,7 @@ class Fit:
             if tune_accuracy >= best:
                 best, self.best = tune_accuracy, [np.array(variable) for variable in self.model.variables]
             facts = {"train_loss": loss, "tune_log_loss": tune_loss, "tune_accuracy": tune_accuracy}
+            self.curve.append({"epoch": epoch + 1, "time": round(time.time() * 1000), **facts})
             self.on_epoch(epoch + 1, plan["epochs"], facts)
             taken = spent + time.monotonic() - began
             over = taken > budget_s or epoch == plan["epochs"] - 1
@@ -221,7 +228,8 @@ class Fit:
         now = (*self.model.variables, *self.optimizer.variables)
         arrays = {f"now_{number}": np.array(variable) for number, variable in enumerate(now)}
         arrays |= {f"best_{number}": value for number, value in enumerate(self.best)}
-        return {**arrays, "epoch": np.array(epoch), "best": np.array(best), "spent": np.array(spent)}
+        arrays |= {"epoch": np.array(epoch), "best": np.array(best), "spent": np.array(spent)}
+        return {**arrays, "curve": np.array(json.dumps(self.curve))}
 
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
         for number, variable in enumerate((*self.model.variables, *self.optimizer.variables)):

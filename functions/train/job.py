@@ -80,7 +80,9 @@ class Job:
             conflicting=examples.conflicting,
             sizes=sizes,
         )
-        same = None if force else self.patience(lambda: self.trained_already(snapshot, settings))
+        # A forced training makes a version of its own, unless it made one before it was taken up.
+        makers = self.execution.body["ancestors"] if force else None
+        same = self.patience(lambda: self.trained_already(snapshot, settings, FINISHED, makers))
         if same is not None:
             self.end(
                 "finished",
@@ -95,7 +97,7 @@ class Job:
         # TensorFlow and MLflow take seconds to import: a job that is skipped does without.
         from train.make_version import judge_left, make_version
 
-        left = None if force else self.patience(lambda: self.trained_already(snapshot, settings, (None,)))
+        left = self.patience(lambda: self.trained_already(snapshot, settings, (None,), makers))
         if left is None or not judge_left(self, examples, left):
             make_version(self, examples, snapshot, settings)
 
@@ -103,12 +105,13 @@ class Job:
         self.patience(lambda: self.execution.end(state, **facts))
 
     def trained_already(
-        self, snapshot: str, settings: str, decisions: tuple[str | None, ...] = FINISHED
+        self, snapshot: str, settings: str, decisions: tuple[str | None, ...], makers: list[str] | None
     ) -> dict[str, Any] | None:
-        """A version of the same snapshot and settings with one of the decisions, if there is one."""
+        """A version of the same snapshot and settings with one of the decisions, of `makers` alone if given."""
         for version in self.registry.versions(self.pipeline.name):
             tags = version["tags"]
             same = tags.get("sabueso.snapshot") == snapshot and tags.get("sabueso.settings") == settings
+            same = same and (makers is None or tags.get("sabueso.execution") in makers)
             if same and tags.get("sabueso.decision") in decisions:
                 return version
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from common.pipelines import Pipeline
 from common.settings import Settings
 from common.web import log
 from train.job import settings_fingerprint
-from train.patience import AWAY
+from train.patience import AWAY, Patience
 
 FUNCTIONS = Path(__file__).resolve().parent.parent
 MEMORY_SHARE = 0.85
@@ -42,6 +43,7 @@ FIRST: dict[str, Any] = {
     "examples": 0,
     "resumed_from": None,
     "resumed_snapshot": None,
+    "ancestors": [],  # the execution that was taken up, the one that it took up, and so on
 }
 
 
@@ -72,13 +74,14 @@ class Launcher:
     settings: Settings
     objects: Objects
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    _cancelled: set[str] = field(default_factory=set)
+    _watchers: dict[str, threading.Thread] = field(default_factory=dict)
+    _cancelled: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, pipeline: Pipeline, force: bool) -> str:
         """Take the lease, record the execution, start the child; the execution's id. Raises AlreadyRunning."""
-        child = self._children.get(pipeline.name)
-        # While the store was away its lease may have run out; the job goes on, and renews it.
-        if child is not None and child.poll() is None and not has_ended(self.objects, pipeline.name):
+        watcher = self._watchers.get(pipeline.name)
+        # While the store was away its lease may have run out; the job goes on, or its end is still to be recorded.
+        if watcher is not None and watcher.is_alive() and not has_ended(self.objects, pipeline.name):
             raise AlreadyRunning(f"a training of {pipeline.name} runs in this replica")
         lease = self._acquire(pipeline.name)
         try:
@@ -91,6 +94,7 @@ class Launcher:
             raise
         self._children[pipeline.name] = child
         watcher = threading.Thread(target=self._watch, args=(pipeline.name, child, record.key, lease), daemon=True)
+        self._watchers[pipeline.name] = watcher
         watcher.start()
         return str(record.body["id"])
 
@@ -110,11 +114,14 @@ class Launcher:
         return [sys.executable, "-m", "train.job", *arguments]
 
     def cancel(self, pipeline: str) -> str:
-        """Stop the job; its id. Raises NotFound if none runs in this process."""
+        """Stop the job; its id. Raises NotFound if none runs in this process, or it has said how it ended."""
         child = self._children.get(pipeline)
-        if child is None or child.poll() is not None:
+        runs = child is not None and child.poll() is None
+        with contextlib.suppress(StoreUnavailable):  # the job can be stopped all the same
+            runs = runs and not has_ended(self.objects, pipeline)
+        if child is None or not runs:
             raise NotFound(f"no training of {pipeline} runs in this replica")
-        self._cancelled.add(pipeline)
+        self._cancelled[pipeline] = child
         child.terminate()
         newest = history(self.objects, pipeline, "train", most=1)
         return str(newest[0].body["id"]) if newest else ""
@@ -136,6 +143,7 @@ class Launcher:
                     "resumed_snapshot": record.body["snapshot"],
                     "run_id": run,
                     "force": record.body["force"],
+                    "ancestors": [*record.body.get("ancestors", []), record.body["id"]],
                 }
         return {}
 
@@ -154,19 +162,19 @@ class Launcher:
                 stopped_for_memory = True
                 child.kill()
             time.sleep(0.5)
+        wait = Patience(self.settings.patience_s, lambda why: log("train", why or "it is back", pipeline=pipeline))
         try:
-            self._record_end(pipeline, child.returncode, key, stopped_for_memory)
-            self._free(lease)
+            wait(lambda: self._record_end(pipeline, child, key, stopped_for_memory))
+            wait(lambda: self._free(lease))
         except (Conflict, StoreUnavailable) as error:
             log("train", "end not recorded", pipeline=pipeline, why=str(error))  # the next start closes it
 
-    def _record_end(self, pipeline: str, code: int, key: str, stopped_for_memory: bool) -> None:
-        record = resume(self.objects, key)
+    def _record_end(self, pipeline: str, child: subprocess.Popen[bytes], key: str, stopped_for_memory: bool) -> None:
+        record, code = resume(self.objects, key), child.returncode
         log("train", "job ended", pipeline=pipeline, code=code, state=record.body["state"])
         if record.body["state"] != "running":
             return
-        if pipeline in self._cancelled:
-            self._cancelled.discard(pipeline)
+        if self._cancelled.get(pipeline) is child:
             record.end("cancelled", reason="cancelled by a person")
         elif stopped_for_memory:
             record.end(

@@ -63,6 +63,7 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
             sign_bundle(serving, contract, job.settings.secret("bundle-key"))
             bundle = Bundle(serving, job.settings.secret("bundle-key"))
             bundle.check_golden()
+            wait(tracking.send_metrics)  # a version left after this is judged, not measured again
             raw, told = _example_inputs(preparation, examples), _told(contract, metrics)
             version = wait(lambda: tracking.register(serving, raw, _version_tags(tags, metrics), told))
             job.stage("gate", 0.97, version=version)
@@ -121,10 +122,8 @@ def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoin
     model = build(pipeline, preparation, len(inputs))
     batches = make_batches(pipeline, preparation, inputs, labels)
     tune_inputs, tune_labels = examples.of(1)
-    curves: list[dict[str, Any]] = []
 
     def on_epoch(done: int, total: int, facts: dict[str, float]) -> None:
-        curves.append({"epoch": done, **facts})
         tracking.metrics(facts, step=done)
         job.tell(f"epoch {done} of {total}", FIT_FROM + (FIT_TO - FIT_FROM) * done / total)
 
@@ -133,8 +132,9 @@ def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoin
     left = max(job.budget_s * FIT_SHARE - (time.monotonic() - began), 0.3 * job.budget_s)
     plan = {f"plan_{key}": value for key, value in fit.run(left).items()}
     job.patience(lambda: tracking.params({**plan, "weights": model.count_params()}))
-    if curves:
-        job.patience(lambda: tracking.figure(curves_figure(curves), "learning_curves"))
+    if fit.curve:
+        job.patience(lambda: tracking.curve(fit.curve))
+        job.patience(lambda: tracking.figure(curves_figure(fit.curve), "learning_curves"))
     return answering(pipeline, model), preparation
 
 

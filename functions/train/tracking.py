@@ -121,6 +121,16 @@ class Tracking:
                 self.client.log_batch(self.run_id, metrics=part)
             del self._unsent[:MOST_METRICS]
 
+    def curve(self, points: list[dict[str, Any]]) -> None:
+        """Send those epochs of a fit that the run lacks: a process that ended took what it kept for later with it."""
+        self.send_metrics()
+        with asked(self.registry, self.settings):
+            for name in points[0].keys() - {"epoch", "time"}:
+                known = {one.step for one in self.client.get_metric_history(self.run_id, name)}
+                lacking = [point for point in points if point["epoch"] not in known]
+                self._unsent += [Metric(name, point[name], point["time"], point["epoch"]) for point in lacking]
+        self.send_metrics()
+
     def params(self, values: dict[str, Any]) -> None:
         """Log them; what the run says already stays (a fit that had to begin again may have another plan)."""
         with asked(self.registry, self.settings):

@@ -1,5 +1,6 @@
 """Moves of the alias that fail half-way do no harm when they are asked for again."""
 
+import shutil
 import time
 
 import pytest
@@ -67,6 +68,15 @@ def test_a_rollback_that_failed_half_way_goes_to_the_same_version_when_asked_aga
 def test_a_rollback_does_not_go_to_a_version_that_never_came_to_serve(store, registry, tags):
     registry.tags["4"] = tags
     note_move("flowers", "4", "3", "better", "gate")(store)
+    assert rollback(store, registry, "flowers") == ("2", "3")
+
+
+def test_a_promotion_by_hand_takes_a_rejection_back(make_settings, store, registry, bundles):
+    rollback(store, registry, "flowers")
+    rollback(store, registry, "flowers")
+    registry.download_bundle = lambda name, version, folder: shutil.copytree(bundles / name, folder, dirs_exist_ok=True)
+    promote(store, registry, make_settings("flowers"), "flowers", "2")
+    promote(store, registry, make_settings("flowers"), "flowers", "3")
     assert rollback(store, registry, "flowers") == ("2", "3")
 
 

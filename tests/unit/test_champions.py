@@ -80,6 +80,8 @@ def test_no_request_fails_while_champions_change(serving, second):
     for number in range(6):
         serving.mlflow.aliases["flowers", "champion"] = "12"[number % 2]
         serving.look()
+        told = len(answers)
+        wait_until(lambda told=told: len(answers) > told + 2)  # two may have been on their way
     over.set()
     for thread in threads:
         thread.join()
@@ -128,6 +130,37 @@ def test_a_refused_bundle_is_not_fetched_at_every_look(serving, second, tmp_path
     serving.mlflow.asked.clear()
     serving.look()
     assert not [path for path in serving.mlflow.asked if "artifacts" in path]
+
+
+@pytest.mark.parametrize("cause", ["key", "listing"])
+def test_a_refused_bundle_whose_cause_was_mended_is_taken_without_a_restart(serving, second, clock, capsys, cause):
+    serving.champions.clock = clock
+    folder = serving.mlflow.register("flowers", "2", second)
+    mended = serving.settings.secrets / "bundle-key" if cause == "key" else folder
+    away = mended.rename(mended.with_name("away"))
+    if cause == "key":
+        mended.write_text("another key")
+    for _ in range(3):
+        serving.look()
+    assert serving.predict() == ("small", "1")
+    assert capsys.readouterr().err.count("the new champion was refused") == 1
+    away.rename(mended)
+    if cause == "listing":
+        clock.now += 20 * serving.settings.refresh_s
+    serving.look()
+    assert serving.predict() == ("large", "2")
+
+
+def test_while_a_version_is_refused_its_reason_comes_back_after_another_trouble(serving, second, tmp_path):
+    spoil(serving, second, "another-key", tmp_path)
+    serving.look()
+    secret = serving.settings.secrets / "bundle-key"
+    away = secret.rename(secret.with_name("away"))
+    serving.look()
+    assert "no readable file" in serving.champions.slots["flowers"].why_none
+    away.rename(secret)
+    serving.look()
+    assert "is not signed with this deployment's bundle-key" in serving.champions.slots["flowers"].why_none
 
 
 def test_after_a_refused_version_the_next_good_one_is_taken(serving, second, tmp_path):
@@ -229,7 +262,7 @@ def test_an_alias_that_was_taken_away_leaves_the_last_champion_and_says_so(servi
 
 def test_a_replica_is_ready_when_its_first_look_has_ended(make_settings, serve):
     slow, go_on = Flask(__name__), threading.Event()
-    slow.add_url_rule("/<path:path>", view_func=lambda path: go_on.wait(5) and abort(404))
+    slow.add_url_rule("/<path:path>", view_func=lambda path: go_on.wait(15) and abort(404))
     settings = make_settings("flowers", MLFLOW_TRACKING_URI=serve(slow).url)
     champions = Champions(settings, read_pipelines(settings.pipelines), Registry(settings))
     client = create_app(settings, champions).test_client()

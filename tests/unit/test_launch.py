@@ -1,15 +1,17 @@
 """How the parent of a training records an end that the job could not record itself."""
 
 import sys
+import threading
 import time
 
 import pytest
 
-from common.errors import AlreadyRunning
+from common.errors import AlreadyRunning, NotFound, StoreUnavailable
 from common.executions import begin, history
 from common.leases import held_by
 from common.pipelines import pick, read_pipelines
 from conftest import wait_until
+from train import patience
 from train.job import settings_fingerprint
 from train.launch import FIRST, Launcher
 from train.patience import AWAY
@@ -38,9 +40,18 @@ def launched(make_settings, store):
     return start
 
 
+@pytest.fixture
+def gate(tmp_path):
+    """A file that jobs of the line UNTIL_THE_GATE wait for."""
+    return tmp_path / "gate"
+
+
+UNTIL_THE_GATE = "import os, time\nwhile not os.path.exists({gate!r}): time.sleep(0.05)\n"
+
+
 def ended(store):
-    wait_until(lambda: history(store, "flowers", "train")[0].body["state"] != "running", 20)
-    wait_until(lambda: held_by(store, "jobs/flowers/train.json") is None, 5)
+    wait_until(lambda: history(store, "flowers", "train")[0].body["state"] != "running")
+    wait_until(lambda: held_by(store, "jobs/flowers/train.json") is None)
     return history(store, "flowers", "train")[0].body
 
 
@@ -79,7 +90,7 @@ def test_a_training_that_broke_tells_the_end_of_its_log(launched, store):
 
 def test_a_job_that_lives_is_not_doubled_although_its_lease_ran_out(launched, store):
     launcher = launched("import time; time.sleep(60)", SABUESO_LEASE_S="0.2")
-    wait_until(lambda: held_by(store, "jobs/flowers/train.json") is None, 5)
+    wait_until(lambda: held_by(store, "jobs/flowers/train.json") is None)
     pipeline = pick(read_pipelines(launcher.settings.pipelines), "flowers")
     with pytest.raises(AlreadyRunning):
         launcher.start(pipeline, force=False)
@@ -88,11 +99,12 @@ def test_a_job_that_lives_is_not_doubled_although_its_lease_ran_out(launched, st
     ended(store)
 
 
-def test_a_training_asked_for_while_the_last_one_leaves_waits_for_its_lease(launched, store):
-    launcher = launched("import time; time.sleep(3)")
+def test_a_training_asked_for_while_the_last_one_leaves_waits_for_its_lease(launched, store, gate):
+    launcher = launched(UNTIL_THE_GATE.format(gate=str(gate)))
     history(store, "flowers", "train")[0].end("finished", reason="it said so, and is about to give its lease back")
     assert held_by(store, "jobs/flowers/train.json") is not None
     pipeline = pick(read_pipelines(launcher.settings.pipelines), "flowers")
+    threading.Timer(0.5, gate.touch).start()
     launcher.start(pipeline, force=False)
     assert len(history(store, "flowers", "train")) == 2
     ended(store)
@@ -106,16 +118,89 @@ def test_an_interrupted_training_goes_on_in_its_run_unless_the_settings_changed(
     settings = "others" if changed else settings_fingerprint(pipeline, pipeline.train.budget_s)
     facts = {**FIRST, "snapshot": "s", "settings": settings, "run_id": "run-1", "force": False}
     begin(store, "flowers", "train", facts).end("interrupted")
+    time.sleep(0.005)  # records are told apart by the millisecond
     launcher.start(pipeline, force=False)
     record = ended(store)
     assert (record["resumed_snapshot"], record["run_id"]) == ("s", run)
 
 
-def test_what_the_job_recorded_itself_stays(launched, store):
-    launcher = launched("import time; time.sleep(1)")
+def test_what_the_job_recorded_itself_stays(launched, store, gate):
+    launched(UNTIL_THE_GATE.format(gate=str(gate)))
     record = history(store, "flowers", "train")[0]
     record.end("finished", reason="its own words")
-    wait_until(lambda: launcher._children["flowers"].poll() is not None, 10)
-    time.sleep(1)
-    found = history(store, "flowers", "train")[0].body
+    gate.touch()
+    found = ended(store)  # its lease is given back after its end was looked at
     assert (found["state"], found["reason"]) == ("finished", "its own words")
+
+
+def test_a_job_that_has_said_its_end_can_not_be_cancelled_and_the_next_one_is_not_taken_for_it(launched, store, gate):
+    launcher = launched(UNTIL_THE_GATE.format(gate=str(gate)))
+    history(store, "flowers", "train")[0].end("finished", reason="it said so, and is about to leave")
+    with pytest.raises(NotFound):
+        launcher.cancel("flowers")
+    gate.touch()
+    launcher.line = "import os; os.kill(os.getpid(), 9)"
+    launcher.start(pick(read_pipelines(launcher.settings.pipelines), "flowers"), force=False)
+    record = ended(store)
+    assert (record["state"], "SIGKILL" in record["reason"]) == ("interrupted", True)
+
+
+def test_a_job_that_ends_while_it_is_cancelled_leaves_no_trace_for_the_next_one(launched, store, tmp_path, gate):
+    deaf = "import pathlib, signal; signal.signal(15, signal.SIG_IGN); pathlib.Path({!r}).touch()\n"
+    launcher = launched(deaf.format(str(tmp_path / "ready")) + UNTIL_THE_GATE.format(gate=str(gate)))
+    wait_until((tmp_path / "ready").exists)
+    launcher.cancel("flowers")
+    history(store, "flowers", "train")[0].end("finished", reason="it was quicker")
+    gate.touch()
+    launcher.line = "import os; os.kill(os.getpid(), 9)"
+    launcher.start(pick(read_pipelines(launcher.settings.pipelines), "flowers"), force=False)
+    assert ended(store)["state"] == "interrupted"
+
+
+UNTIL_THE_STORE_IS_AWAY = "import os, time\nwhile os.path.isdir({root!r}): time.sleep(0.05)\n"
+
+
+@pytest.mark.parametrize(
+    ("then", "state"),
+    [
+        ("time.sleep(60)", "cancelled"),
+        ("kept = bytearray(200_000_000); time.sleep(60)", "out-of-memory"),
+        ("raise RuntimeError", "failed"),
+    ],
+)
+def test_an_end_that_the_store_did_not_take_is_recorded_when_it_is_back(
+    launched, store, monkeypatch, capsys, then, state
+):
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 2.0)
+    line = UNTIL_THE_STORE_IS_AWAY.format(root=str(store.root)) + then
+    launcher = launched(line, SABUESO_TRAIN_MEMORY_MB="150", SABUESO_LEASE_S="0.2")
+    away = store.root.rename(store.root.with_name("away"))
+    if state == "cancelled":
+        with pytest.raises(StoreUnavailable):
+            launcher.cancel("flowers")
+    wait_until(lambda: "can't be used" in capsys.readouterr().err, 20)
+    away.rename(store.root)
+    with pytest.raises(AlreadyRunning):
+        launcher.start(pick(read_pipelines(launcher.settings.pipelines), "flowers"), force=False)
+    assert ended(store)["state"] == state
+
+
+def test_an_end_is_not_waited_with_for_ever(launched, store, capsys):
+    launched(UNTIL_THE_STORE_IS_AWAY.format(root=str(store.root)), SABUESO_PATIENCE_S="0.1")
+    away = store.root.rename(store.root.with_name("away"))
+    wait_until(lambda: "end not recorded" in capsys.readouterr().err, 20)
+    away.rename(store.root)
+    assert history(store, "flowers", "train")[0].body["state"] == "running"
+
+
+def test_a_take_up_knows_all_executions_that_it_goes_back_to(launched, store):
+    launcher = launched("raise SystemExit(1)")
+    ended(store)
+    begin(store, "flowers", "train", {**FIRST, "snapshot": "s", "force": True, "ancestors": ["the-first"]}).end(
+        "interrupted"
+    )
+    before = history(store, "flowers", "train")[0].body["id"]
+    time.sleep(0.005)  # records are told apart by the millisecond
+    launcher.start(pick(read_pipelines(launcher.settings.pipelines), "flowers"), force=False)
+    record = ended(store)
+    assert (record["force"], record["resumed_from"], record["ancestors"]) == (True, before, ["the-first", before])

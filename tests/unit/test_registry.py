@@ -17,6 +17,12 @@ from common.registry import refusal
         (500, "Could not connect to the endpoint URL: http://minio", "artifact store does not answer"),
         (500, "An error occurred (AccessDenied) when calling GetObject", "refused it (AccessDenied)"),
         (500, "An error occurred (NoSuchBucket) when calling PutObject", "Check MLflow's own key and bucket"),
+        (
+            500,
+            "An error occurred (XMinioStorageFull) when calling PutObject",
+            "is full (XMinioStorageFull). Make room there",
+        ),
+        (500, "An error occurred (XMinioAdminBucketQuotaExceeded) when calling PutObject", "Make room there"),
         (502, "", "Look at its log"),
         (429, "slow down", "Look at its log"),
     ],

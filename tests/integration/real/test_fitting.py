@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from mlflow.entities import LoggedModelStatus
 
 from asking import as_train, classify, row_of, versions
+from common.executions import history
 from common.pipelines import pick, read_pipelines
 from conftest import wait_until
 from deployed import LEASE_S, Deployed
@@ -66,7 +68,7 @@ def test_minio_away_during_a_fit_for_longer_than_the_lease_does_not_stop_it(coll
     collected.wait_for("train/covertype", lambda one: one["stage"].startswith("epoch"), "fitted")
     collected.minio.stop(signal.SIGKILL)
     time.sleep(LEASE_S + 2)
-    assert "can't be used" in collected.job_log()
+    wait_until(lambda: "can't be used" in collected.job_log(), 120)
     collected.minio.start()
     second = collected.post("train/covertype", {"force": True})
     assert (second.status_code, second.json()["type"]) == (409, "urn:sabueso:problem:already-running")
@@ -97,8 +99,9 @@ def test_minio_stopped_in_the_middle_of_an_artifact_upload_leaves_one_whole_vers
     )
 
 
+@pytest.mark.parametrize("stage", ["epoch", "exporting"])
 def test_a_job_that_gives_up_waiting_is_taken_up_without_fitting_again(
-    collected: Deployed, monkeypatch: pytest.MonkeyPatch
+    collected: Deployed, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     train = collected.functions["train"]
     train.stop()
@@ -107,9 +110,15 @@ def test_a_job_that_gives_up_waiting_is_taken_up_without_fitting_again(
     train.start()
     before = len(versions(collected))
     identity = collected.train()
-    collected.wait_for("train/covertype", lambda one: one["stage"] == "exporting", "exported", 240)
+    collected.wait_for("train/covertype", lambda one: one["stage"].startswith(stage), f"came to {stage}", 240)
     collected.mlflow.stop()
-    record = collected.wait_for_end(identity)
+    epochs = {0}
+
+    def ended(one: Any) -> bool:
+        epochs.update(int(number) for number in re.findall(r"epoch (\d+) of", one["stage"]))
+        return one["id"] == identity and one["state"] != "running"
+
+    record = collected.wait_for("train/covertype", ended, "ended")
     assert (record["state"], record["decision"]) == ("interrupted", None)
     assert "MLflow" in record["reason"]
     collected.mlflow.start()
@@ -117,8 +126,12 @@ def test_a_job_that_gives_up_waiting_is_taken_up_without_fitting_again(
     assert (again["state"], again["resumed_from"]) == ("finished", identity)
     assert again["run_id"] == record["run_id"]
     assert len(versions(collected)) == before + 1
-    steps = [one.step for one in as_train(collected, monkeypatch).get_metric_history(again["run_id"], "tune_accuracy")]
-    assert sorted(steps) == list(range(1, len(steps) + 1))  # no epoch was done twice
+    client = as_train(collected, monkeypatch)
+    for name in ("train_loss", "tune_log_loss", "tune_accuracy"):
+        steps = [one.step for one in client.get_metric_history(again["run_id"], name)]
+        assert sorted(steps) == list(range(1, len(steps) + 1))  # no epoch was done twice
+        assert len(steps) >= max(epochs)  # and none was lost
+    assert "figures/learning_curves.png" in [file.path for file in client.list_artifacts(again["run_id"], "figures")]
     train.stop()
     train.environment["SABUESO_PATIENCE_S"] = patient
     train.start()
@@ -137,6 +150,21 @@ def test_a_version_left_without_a_decision_is_judged_and_not_made_again(collecte
     after = versions(collected)
     assert len(after) == len(before)
     assert after[0]["tags"]["sabueso.decision"] == record["decision"]
+
+
+def test_a_forced_training_that_could_not_write_down_its_version_makes_no_second_one(collected: Deployed) -> None:
+    first = collected.wait_for_end(collected.train())
+    tag = {"name": "covertype", "version": first["version"], "key": "sabueso.decision"}
+    answer = collected.accounts.call("admin", "DELETE", "mlflow/model-versions/delete-tag", json=tag)
+    assert answer.status_code == 200, answer.text
+    with closing(collected.store()) as store:
+        [record] = history(store, "covertype", "train", most=1)
+        record.update(state="interrupted", version=None, decision=None, reason="the object store stayed away")
+    before = len(versions(collected))
+    again = collected.wait_for_end(collected.train(force=False))
+    assert (again["resumed_from"], again["state"], again["version"]) == (first["id"], "finished", first["version"])
+    assert again["decision"] in ("promoted", "kept")
+    assert len(versions(collected)) == before
 
 
 def test_a_version_is_registered_once_however_often_it_is_asked_for(

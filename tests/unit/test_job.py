@@ -1,0 +1,63 @@
+"""Which version a training still has to make: none, if it or the training that it takes up made one already."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from common.datasets import Dataset
+from common.executions import begin
+from common.leases import acquire
+from common.pipelines import read_pipelines
+from fake_mlflow import FakeMlflow
+from flowers import flower_rows
+from train.job import Job, settings_fingerprint
+from train.launch import FIRST
+from train.snapshot import read_examples
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """What a job did beyond looking; the fit itself is dear and has tests of its own."""
+    found = []
+    steps = SimpleNamespace(
+        judge_left=lambda job, examples, version: not found.append(f"judged {version['version']}"),
+        make_version=lambda *_: found.append("fitted"),
+    )
+    monkeypatch.setitem(sys.modules, "train.make_version", steps)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("decision", "maker", "force", "does"),
+    [
+        (None, "before-the-last", True, ["judged 1"]),
+        (None, "last", True, ["judged 1"]),
+        (None, "another", True, ["fitted"]),
+        (None, "another", False, ["judged 1"]),
+        ("kept", "last", True, []),
+        ("kept", "another", True, ["fitted"]),
+        ("kept", "another", False, []),
+    ],
+)
+def test_a_training_that_is_taken_up_makes_no_second_version(
+    make_settings, serve, store, tmp_path, made, decision, maker, force, does
+):
+    mlflow = FakeMlflow(tmp_path / "mlflow")
+    settings = make_settings("flowers", MLFLOW_TRACKING_URI=serve(mlflow.app).url)
+    pipeline = read_pipelines(settings.pipelines)["flowers"]
+    dataset = Dataset(store, "flowers")
+    meta = {"format": "json", "time": "a", "made_up": True, "intent": None}
+    dataset.add_sample(1, json.dumps({"data": flower_rows(90)}).encode(), meta)
+    mlflow.versions["flowers", "1"] = {
+        "sabueso.snapshot": read_examples(pipeline, dataset, dataset.samples()).fingerprint(),
+        "sabueso.settings": settings_fingerprint(pipeline, pipeline.train.budget_s),
+        "sabueso.execution": maker,
+        **({"sabueso.decision": decision} if decision else {}),
+    }
+    record = begin(store, "flowers", "train", {**FIRST, "ancestors": ["before-the-last", "last"]})
+    with acquire(store, "jobs/flowers/train.json", "train", 60) as lease:
+        Job(settings, store, pipeline, record, lease).run(force)
+    assert made == does
+    assert record.body["decision"] == (None if does else "skipped")
