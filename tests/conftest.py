@@ -116,7 +116,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = 10) -> None:
+def wait_until(holds: Callable[[], Any], seconds: float = 30) -> None:
+    """Fails if it does not hold in time; only a test that fails waits so long."""
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, "it did not come true in time"

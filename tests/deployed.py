@@ -25,7 +25,8 @@ from common.objects_s3 import S3Objects
 from common.settings import Settings, read_settings
 from local.gateway import create_gateway
 from local.stack import local_environment, read_stack
-from servers import ROOT, Minio, Mlflow, Mysql, Server, answers, free_port
+from ports import free_port
+from servers import ROOT, Minio, Mlflow, Mysql, Server, answers
 
 BUDGET_S = 12
 REFRESH_S, LEASE_S = 0.5, 8

@@ -15,7 +15,8 @@ import jsonschema
 import requests
 from flask import Flask, Response, jsonify, request
 
-from servers import ROOT, Server, free_port, program
+from ports import free_port
+from servers import ROOT, Server, program
 
 NGINX_NEEDED = "no `nginx` in PATH or /usr/sbin; on Debian: apt install nginx-light"
 PROBLEM = json.loads((ROOT / "tests" / "contract" / "schemas" / "problem.json").read_text())
@@ -117,7 +118,7 @@ def by_socket(door: Nginx, text: str) -> tuple[int, str]:
     """Status and body of a request sent as it is written."""
     context = ssl.create_default_context(cafile=door.certificate)
     with (
-        socket.create_connection(("127.0.0.1", door.port), 10) as plain,
+        socket.create_connection(("127.0.0.1", door.port), 30) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as line,
     ):
         line.sendall(text.encode())

@@ -21,6 +21,8 @@ import pytest
 import requests
 import yaml
 
+from ports import free_port
+
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 180
 MINIO_NEEDED = "no `minio` in PATH, $GOBIN or ~/go/bin; .ci/run shows how it is installed with Go"
@@ -44,12 +46,6 @@ def program(name: str, needed: str) -> str:
     if found is None:
         missing(needed)
     return str(found)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class Server:
@@ -108,7 +104,7 @@ class Server:
 
 
 def answers(url: str) -> bool:
-    return requests.get(url, timeout=1).status_code == 200
+    return requests.get(url, timeout=5).status_code == 200
 
 
 class S3Server(Server):
@@ -179,7 +175,7 @@ class Versitygw(S3Server):
         )
 
     def ready(self) -> bool:
-        return requests.get(self.url, timeout=1).status_code == 403  # nobody signed this request
+        return requests.get(self.url, timeout=5).status_code == 403  # nobody signed this request
 
 
 class Mysql(Server):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from browser.gateway import Gateway
 from servers import missing
@@ -23,6 +23,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE_MS = 30_000  # Playwright has 5 seconds for what is expected, which a busy machine may need
 Open = Callable[..., Page]
 
 
@@ -36,6 +37,7 @@ def chromium() -> Iterator[Browser]:
     if program is None or not Path(program).exists():
         missing("no Chromium: install it, or name one in SABUESO_CHROMIUM")
     with sync_playwright() as playwright:
+        expect.set_options(timeout=PATIENCE_MS)
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield browser
         browser.close()
@@ -58,7 +60,7 @@ def open_page(chromium: Browser, gateway: Gateway) -> Iterator[Open]:
 
     def open_at(pipeline: str = "", *, clock: bool = False, locale: str = "en-US", **options: Any) -> Page:
         context = chromium.new_context(locale=locale, **options)
-        context.set_default_timeout(5000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: script_errors.append(error))

@@ -60,7 +60,7 @@ class Gateway:
     ) -> None:
         self.release.set()
         self.server.shutdown()
-        self.thread.join(5)
+        self.thread.join(30)
         self.server.server_close()
 
 
@@ -91,7 +91,7 @@ def application(gateway: Gateway) -> Flask:
     @app.post("/function/classify/<pipeline>")
     def classify(pipeline: str) -> Response:
         gateway.received.append(Received(pipeline, request.content_type or "", request.get_data()))
-        gateway.release.wait(10)
+        gateway.release.wait(60)
         return gateway.refusal() if gateway.refusal else jsonify(gateway.answers[pipeline])
 
     @app.get("/")

@@ -252,7 +252,7 @@ def test_mlflow_waits_for_its_database_and_says_so_without_its_password(tmp_path
     server = Mlflow(tmp_path, minio, "mysql+pymysql://mlflow:s3cret%2Fword@127.0.0.1:9/mlflow")
     server.environment["DATABASE_WAIT_S"] = "2"
     server.start(wait=False)
-    assert server.process is not None and server.process.wait(30) == 3
+    assert server.process is not None and server.process.wait(120) == 3
     told = server.log.read_text()
     assert "waiting for mysql+pymysql://mlflow:***@127.0.0.1:9/mlflow, 2 s at most" in told
     assert "gave up after 2 s" in told and "s3cret" not in told
@@ -264,7 +264,7 @@ def test_a_password_with_signs_that_are_not_escaped_is_refused_and_not_shown(
 ) -> None:
     server = Mlflow(tmp_path, minio, f"mysql+pymysql://mlflow:{password}@127.0.0.1:9/mlflow")
     server.start(wait=False)
-    assert server.process is not None and server.process.wait(30) == 2
+    assert server.process is not None and server.process.wait(120) == 2
     told = server.log.read_text()
     assert "MLFLOW_BACKEND_STORE_URI can't be used" in told and "@ as %40" in told
     assert "cr3t" not in told and "w0rd" not in told and "Traceback" not in told
@@ -277,5 +277,5 @@ def test_mlflow_does_not_start_without_a_secret(tmp_path: Path, minio: Minio) ->
         server = Mlflow(home, minio, "")
         (home / "run-secrets" / name).unlink(missing_ok=True)
         server.start(wait=False)
-        assert server.process is not None and server.process.wait(30) == 2
+        assert server.process is not None and server.process.wait(120) == 2
         assert f"no secret file {home}/run-secrets/{name}" in server.log.read_text()

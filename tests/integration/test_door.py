@@ -209,14 +209,14 @@ def test_a_body_has_a_limit_of_20_mb_for_classify_and_64_kb_elsewhere(door: Ngin
 
 
 def test_too_many_calls_are_429_and_pages_are_not_counted(open_door: Open) -> None:
-    door = open_door(DOOR_RATE="1r/s")
+    door = open_door(DOOR_RATE="1r/m")
     with ThreadPoolExecutor(8) as pool:
         pages = [pool.submit(call, door, "GET", "/style.css") for _ in range(60)]
         assert {page.result().status_code for page in pages} == {200}
         calls = [pool.submit(call, door, "GET", "/function/classify/pets") for _ in range(40)]
         answers = [one.result() for one in calls]
     late = [answer for answer in answers if answer.status_code != 200]
-    assert 10 <= len(late) <= 19  # the first, 20 at once, and one for each second that the calls took
+    assert 18 <= len(late) <= 19  # of 40: the first and 20 at once pass, and one for each minute that the calls took
     for answer in late:
         problem_of(answer, 429, "too-many-requests")
         assert answer.headers["Retry-After"] == "1"
@@ -230,9 +230,9 @@ def test_a_gateways_own_429_is_told_in_our_shape(door: Nginx) -> None:
 
 def test_plain_http_only_leads_to_https(door: Nginx) -> None:
     for method, path in (("GET", "/"), ("GET", "/a/b?c=d"), ("POST", "/function/classify/pets")):
-        answer = requests.request(method, door.plain_url + path, allow_redirects=False, timeout=10)
+        answer = requests.request(method, door.plain_url + path, allow_redirects=False, timeout=30)
         assert answer.status_code == 301 and answer.headers["Location"] == door.url + path
-    with socket.create_connection(("127.0.0.1", door.port), 10) as plain:
+    with socket.create_connection(("127.0.0.1", door.port), 30) as plain:
         plain.sendall(b"GET /a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert f"Location: {door.url}/a".encode() in plain.recv(4000)
 

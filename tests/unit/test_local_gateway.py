@@ -33,7 +33,7 @@ class Recorder:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
         self.bodies.append(request.get_data())
-        self.go_on.wait(10)
+        self.go_on.wait(60)
         with self._lock:
             self.at_once -= 1
         self.done.release()
@@ -74,7 +74,7 @@ def test_async_calls_are_accepted_at_once_and_run_one_at_a_time(serve: Callable[
     assert [answer.status_code for answer in answers] == [202, 202, 202]
     assert len({answer.headers["X-Call-Id"] for answer in answers}) == 3
     recorder.go_on.set()
-    assert all(recorder.done.acquire(timeout=10) for _ in range(3))
+    assert all(recorder.done.acquire(timeout=30) for _ in range(3))
     assert recorder.bodies == [b"0", b"1", b"2"]
     assert recorder.most_at_once == 1
 

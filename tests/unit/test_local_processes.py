@@ -22,7 +22,7 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     found.stop()
 
 
-def until(true: Callable[[], bool], seconds: float = 15) -> None:
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it never came true"

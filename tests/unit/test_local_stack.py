@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from local.demo import function_settings, read_arguments
 from local.journey import _waits
 from local.stack import local_environment, read_stack
 from local.system import System
@@ -49,3 +53,13 @@ def test_secrets_are_made_once_and_are_readable_by_the_owner_alone(tmp_path: Pat
 def test_a_strangers_source_is_asked_less_and_less_often() -> None:
     waits = _waits(None)
     assert [next(waits) for _ in range(6)] == [5, 10, 20, 40, 60, 60]
+
+
+def test_made_up_data_get_a_short_budget_and_what_the_caller_sets_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SABUESO_BUDGET_S", "SABUESO_REFRESH_S"):
+        monkeypatch.delenv(name, raising=False)
+    demo = SimpleNamespace(made_up={"pets"})
+    assert function_settings(read_arguments([]), demo)["SABUESO_BUDGET_S"] == "pets=50"
+    monkeypatch.setenv("SABUESO_BUDGET_S", "7")
+    settings = function_settings(read_arguments([]), demo)
+    assert ("SABUESO_BUDGET_S" in settings, "SABUESO_REFRESH_S" in settings) == (False, True)

@@ -16,7 +16,7 @@ import pytest
 from backup_site import BODIES, Site
 from conftest import wait_until
 from integration.backups.conftest import HANG, begun
-from servers import free_port
+from ports import free_port
 
 pytestmark = pytest.mark.integration
 OBJECT = "objects/sabueso/some/prefix/datasets/pets/source.json"
