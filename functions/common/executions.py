@@ -99,3 +99,8 @@ def history(objects: Objects, pipeline: str, function: str, most: int = 20) -> l
     keys = [key for key in objects.list(root) if f"-{function}-" in key.removeprefix(root)]
     found = ((key, objects.get(key)) for key in reversed(keys[-most:]))
     return [Execution(objects, key, json.loads(one.body), one.etag) for key, one in found if one is not None]
+
+
+def has_ended(records: list[Execution]) -> bool:
+    """True if the newest has said how it ended: whoever held its lease gives that back in a moment."""
+    return bool(records) and records[0].body["state"] != "running"

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response
 
 from common.errors import SourceChanged
-from common.executions import history
+from common.executions import has_ended, history
 from common.leases import held_by
 from common.objects import Objects, open_objects
 from common.pipelines import Pipeline, pick, read_pipelines
@@ -35,9 +35,8 @@ def create_app(settings: Settings, objects: Objects | None = None) -> Flask:
     def _trigger(pipeline: Pipeline) -> str | None:
         dataset = collector.dataset(pipeline.name)
         held = held_by(store, f"jobs/{pipeline.name}/train.json") is not None
-        attempts = [record.body for record in history(store, pipeline.name, "train", most=10)]
-        # A training that has said how it ended gives its lease back in a moment.
-        busy = held and (not attempts or attempts[0]["state"] == "running")
+        trainings = history(store, pipeline.name, "train", most=10)
+        attempts, busy = [record.body for record in trainings], held and not has_ended(trainings)
         complete = is_complete(pipeline, dataset)
         reason = reason_to_train(pipeline, distinct_examples(dataset.samples()), complete, attempts, busy, utc_now())
         return None if reason is None else f"{reason}: {ask_train(pipeline.name, settings)}"

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response
 
 from common.errors import AlreadyRunning, FieldError, Malformed
-from common.executions import history
+from common.executions import has_ended, history
 from common.leases import held_by
 from common.objects import Objects, open_objects
 from common.pipelines import Pipeline, pick, read_pipelines
@@ -15,7 +15,7 @@ from common.registry import Registry
 from common.settings import Settings
 from common.web import answer, json_body, make_app, need_token
 from train.champion import ensure_idle, promote, rollback
-from train.launch import FIRST, Launcher, has_ended
+from train.launch import FIRST, Launcher
 from train.openapi import OPENAPI
 
 SHOWN = (
@@ -41,7 +41,7 @@ def create_app(settings: Settings, objects: Objects | None = None) -> Flask:
 
     def busy(pipeline: Pipeline) -> bool:
         held = held_by(store, f"jobs/{pipeline.name}/train.json") is not None
-        return held and not has_ended(store, pipeline.name)
+        return held and not has_ended(history(store, pipeline.name, "train", most=1))
 
     @app.post("/<name>")
     def start(name: str) -> Response:

@@ -28,7 +28,7 @@ from train.snapshot import PARTS, Examples, read_examples, snapshot_samples, sto
 # Grows when the same snapshot and settings would give another version: a new recipe, a new format.
 RECIPE = 1
 LOG = logging.getLogger("sabueso.train")
-FINISHED: tuple[str | None, ...] = ("promoted", "kept", "incomparable", "superseded")
+FINISHED = ("promoted", "kept", "incomparable", "superseded")
 
 
 def settings_fingerprint(pipeline: Pipeline, budget_s: float) -> str:
@@ -82,7 +82,8 @@ class Job:
         )
         # A forced training makes a version of its own, unless it made one before it was taken up.
         makers = self.execution.body["ancestors"] if force else None
-        same = self.patience(lambda: self.trained_already(snapshot, settings, FINISHED, makers))
+        made = self.patience(lambda: self.versions_of(snapshot, settings, makers))
+        same = next((one for one in made if one["tags"].get("sabueso.decision") in FINISHED), None)
         if same is not None:
             self.end(
                 "finished",
@@ -97,24 +98,21 @@ class Job:
         # TensorFlow and MLflow take seconds to import: a job that is skipped does without.
         from train.make_version import judge_left, make_version
 
-        left = self.patience(lambda: self.trained_already(snapshot, settings, (None,), makers))
+        left = next((one for one in made if "sabueso.decision" not in one["tags"]), None)
         if left is None or not judge_left(self, examples, left):
             make_version(self, examples, snapshot, settings)
 
     def end(self, state: str, **facts: Any) -> None:
         self.patience(lambda: self.execution.end(state, **facts))
 
-    def trained_already(
-        self, snapshot: str, settings: str, decisions: tuple[str | None, ...], makers: list[str] | None
-    ) -> dict[str, Any] | None:
-        """A version of the same snapshot and settings with one of the decisions, of `makers` alone if given."""
-        for version in self.registry.versions(self.pipeline.name):
-            tags = version["tags"]
+    def versions_of(self, snapshot: str, settings: str, makers: list[str] | None) -> list[dict[str, Any]]:
+        """The versions of that snapshot with those settings, of the executions `makers` alone if given."""
+
+        def fits(tags: dict[str, str]) -> bool:
             same = tags.get("sabueso.snapshot") == snapshot and tags.get("sabueso.settings") == settings
-            same = same and (makers is None or tags.get("sabueso.execution") in makers)
-            if same and tags.get("sabueso.decision") in decisions:
-                return version
-        return None
+            return same and (makers is None or tags.get("sabueso.execution") in makers)
+
+        return [version for version in self.registry.versions(self.pipeline.name) if fits(version["tags"])]
 
     def stage(self, stage: str, progress: float, **more: Any) -> None:
         """Record where the job is. Raises AlreadyRunning if the lease was lost: then another works on this."""

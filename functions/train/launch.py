@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from common.errors import AlreadyRunning, Conflict, NotFound, StoreUnavailable
-from common.executions import Execution, begin, history, resume
+from common.executions import Execution, begin, has_ended, history, resume
 from common.leases import Lease, acquire
 from common.objects import Objects
 from common.pipelines import Pipeline
@@ -47,12 +47,6 @@ FIRST: dict[str, Any] = {
 }
 
 
-def has_ended(objects: Objects, pipeline: str) -> bool:
-    """True if the newest training has said how it ended; what is left of it gives its lease back in a moment."""
-    newest = history(objects, pipeline, "train", most=1)
-    return bool(newest) and newest[0].body["state"] != "running"
-
-
 def memory_limit_mb(settings: Settings) -> float | None:
     """The limit of the settings, or the container's, if there is one below the machine's memory."""
     if settings.train_memory_mb is not None:
@@ -68,35 +62,44 @@ def memory_limit_mb(settings: Settings) -> float | None:
 
 
 @dataclass
+class Running:
+    """A job that this process started: its child, whether a person cancelled it, the thread that waits for its end."""
+
+    child: subprocess.Popen[bytes]
+    cancelled: bool = False
+    watcher: threading.Thread = field(init=False)
+
+
+@dataclass
 class Launcher:
-    """The jobs of this process. Each has a thread that waits for its child."""
+    """The jobs of this process, the newest of each pipeline."""
 
     settings: Settings
     objects: Objects
-    _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    _watchers: dict[str, threading.Thread] = field(default_factory=dict)
-    _cancelled: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _jobs: dict[str, Running] = field(default_factory=dict)
 
     def start(self, pipeline: Pipeline, force: bool) -> str:
         """Take the lease, record the execution, start the child; the execution's id. Raises AlreadyRunning."""
-        watcher = self._watchers.get(pipeline.name)
+        job = self._jobs.get(pipeline.name)
         # While the store was away its lease may have run out; the job goes on, or its end is still to be recorded.
-        if watcher is not None and watcher.is_alive() and not has_ended(self.objects, pipeline.name):
+        if job is not None and job.watcher.is_alive() and not has_ended(self._newest(pipeline.name)):
             raise AlreadyRunning(f"a training of {pipeline.name} runs in this replica")
         lease = self._acquire(pipeline.name)
         try:
             before = self._close_interrupted(pipeline)
             force = before.pop("force", False) or force
             record = begin(self.objects, pipeline.name, "train", {**FIRST, **before, "force": force})
-            child = self._spawn(pipeline.name, record, lease, force)
+            job = Running(self._spawn(pipeline.name, record, lease, force))
         except BaseException:
             lease.release()
             raise
-        self._children[pipeline.name] = child
-        watcher = threading.Thread(target=self._watch, args=(pipeline.name, child, record.key, lease), daemon=True)
-        self._watchers[pipeline.name] = watcher
-        watcher.start()
+        job.watcher = threading.Thread(target=self._watch, args=(pipeline.name, job, record.key, lease), daemon=True)
+        self._jobs[pipeline.name] = job
+        job.watcher.start()
         return str(record.body["id"])
+
+    def _newest(self, pipeline: str) -> list[Execution]:
+        return history(self.objects, pipeline, "train", most=1)
 
     def _acquire(self, pipeline: str) -> Lease:
         """The lease; a job that has said how it ended is about to give it back. Raises AlreadyRunning."""
@@ -105,7 +108,7 @@ class Launcher:
             try:
                 return acquire(self.objects, f"jobs/{pipeline}/train.json", f"train {pipeline}", self.settings.lease_s)
             except AlreadyRunning:
-                if not has_ended(self.objects, pipeline) or time.monotonic() > until:
+                if not has_ended(self._newest(pipeline)) or time.monotonic() > until:
                     raise
             time.sleep(0.1)
 
@@ -115,20 +118,19 @@ class Launcher:
 
     def cancel(self, pipeline: str) -> str:
         """Stop the job; its id. Raises NotFound if none runs in this process, or it has said how it ended."""
-        child = self._children.get(pipeline)
-        runs = child is not None and child.poll() is None
+        job, newest = self._jobs.get(pipeline), None
         with contextlib.suppress(StoreUnavailable):  # the job can be stopped all the same
-            runs = runs and not has_ended(self.objects, pipeline)
-        if child is None or not runs:
+            newest = self._newest(pipeline)
+        if job is None or job.child.poll() is not None or has_ended(newest or []):
             raise NotFound(f"no training of {pipeline} runs in this replica")
-        self._cancelled[pipeline] = child
-        child.terminate()
-        newest = history(self.objects, pipeline, "train", most=1)
+        job.cancelled = True
+        job.child.terminate()
+        newest = newest or self._newest(pipeline)
         return str(newest[0].body["id"]) if newest else ""
 
     def _close_interrupted(self, pipeline: Pipeline) -> dict[str, Any]:
         """End the record of a job that died with its machine; what the new one takes up from it."""
-        for record in history(self.objects, pipeline.name, "train", most=1):
+        for record in self._newest(pipeline.name):
             if record.body["state"] == "running":
                 record.end("interrupted", reason="the process ended before the training did")
             if record.body["state"] == "interrupted" and record.body["snapshot"]:
@@ -154,8 +156,8 @@ class Launcher:
         with self._log_path(pipeline).open("wb") as output:
             return subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=FUNCTIONS)
 
-    def _watch(self, pipeline: str, child: subprocess.Popen[bytes], key: str, lease: Lease) -> None:
-        limit = memory_limit_mb(self.settings)
+    def _watch(self, pipeline: str, job: Running, key: str, lease: Lease) -> None:
+        child, limit = job.child, memory_limit_mb(self.settings)
         stopped_for_memory = False
         while child.poll() is None:
             if limit is not None and not stopped_for_memory and _memory_mb(child.pid) > MEMORY_SHARE * limit:
@@ -164,17 +166,17 @@ class Launcher:
             time.sleep(0.5)
         wait = Patience(self.settings.patience_s, lambda why: log("train", why or "it is back", pipeline=pipeline))
         try:
-            wait(lambda: self._record_end(pipeline, child, key, stopped_for_memory))
+            wait(lambda: self._record_end(pipeline, job, key, stopped_for_memory))
             wait(lambda: self._free(lease))
         except (Conflict, StoreUnavailable) as error:
             log("train", "end not recorded", pipeline=pipeline, why=str(error))  # the next start closes it
 
-    def _record_end(self, pipeline: str, child: subprocess.Popen[bytes], key: str, stopped_for_memory: bool) -> None:
-        record, code = resume(self.objects, key), child.returncode
+    def _record_end(self, pipeline: str, job: Running, key: str, stopped_for_memory: bool) -> None:
+        record, code = resume(self.objects, key), job.child.returncode
         log("train", "job ended", pipeline=pipeline, code=code, state=record.body["state"])
         if record.body["state"] != "running":
             return
-        if self._cancelled.get(pipeline) is child:
+        if job.cancelled:
             record.end("cancelled", reason="cancelled by a person")
         elif stopped_for_memory:
             record.end(
