@@ -63,7 +63,6 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
             sign_bundle(serving, contract, job.settings.secret("bundle-key"))
             bundle = Bundle(serving, job.settings.secret("bundle-key"))
             bundle.check_golden()
-            wait(tracking.send_metrics)  # a version left after this is judged, not measured again
             raw, told = _example_inputs(preparation, examples), _told(contract, metrics)
             version = wait(lambda: tracking.register(serving, raw, _version_tags(tags, metrics), told))
             job.stage("gate", 0.97, version=version)

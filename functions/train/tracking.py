@@ -157,8 +157,10 @@ class Tracking:
     def register(self, serving: Path, examples: list[Any], tags: dict[str, str], description: str) -> str:
         """Log the model from code with its bundle, register it; returns the version.
 
-        What an earlier call left half done is taken away; a version that it registered is returned.
+        What an earlier call left half done is taken away; a version that it registered is returned. Metrics that wait
+        are sent first: a version that is left after this is judged, not measured again.
         """
+        self.send_metrics()
         with asked(self.registry, self.settings):
             known = self.client.search_model_versions(f"name='{self.pipeline.name}' and run_id='{self.run_id}'")
             ours = [one for one in known if one.tags.get("sabueso.execution") == tags["sabueso.execution"]]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from mlflow.entities import LoggedModelStatus
 
 from asking import as_train, classify, row_of, versions
@@ -183,3 +184,28 @@ def test_a_version_is_registered_once_however_often_it_is_asked_for(
     finally:
         tracking.end("FINISHED")
     assert len(versions(trained)) == count
+
+
+def test_what_was_measured_is_in_mlflow_before_a_version_is(trained: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise requests.ConnectionError("Connection refused")
+
+    def die(*_: Any) -> None:
+        raise Killed
+
+    client = as_train(trained, monkeypatch)
+    settings, tags = trained.settings("train"), {"sabueso.execution": "measured"}
+    tracking = Tracking(pick(read_pipelines(settings.pipelines), "covertype"), settings, None, tags)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(tracking.client, "log_batch", refuse)
+            tracking.metrics({"measured": 1.0})
+        monkeypatch.setattr(tracking, "_log_model", die)
+        with pytest.raises(Killed):
+            tracking.register(Path("no bundle"), [], tags, "")
+        assert client.get_run(tracking.run_id).data.metrics == {"measured": 1.0}
+    finally:
+        tracking.end("FAILED")
