@@ -18,6 +18,7 @@ from backups.buckets import Bucket, copy_out
 from backups.command import CannotGoOn, Progress
 from backups.deployment import Deployment, read_deployment
 from backups.make import Copy
+from backups.manifest import Manifest
 from conftest import wait_until
 from integration.backups.conftest import HANG, WAIT, arguments_of, begun
 from servers import ROOT
@@ -113,6 +114,19 @@ def test_a_missing_client_program_is_named_with_its_package(
     assert (code, "apt install mariadb-client" in told) == (1, True), told
 
 
+def backed_up_through(kind: type[Bucket], site: Site, folder: Path) -> Manifest:
+    """The backup of a site whose data are read through another kind of store; its files are in folder/new."""
+    (folder / "settings").write_text("\n".join(f"{name}={value}" for name, value in site.values.items()))
+    deployment = read_deployment(arguments_of(folder / "settings"))
+    data = deployment.stores["data"]
+    through = kind(data.bucket, data.prefix.strip("/"), data._settings)
+    (folder / "new").mkdir()
+    backup = Copy(folder / "new", Deployment(deployment.database, {**deployment.stores, "data": through})).make()
+    for store in (through, *deployment.stores.values()):
+        store.close()
+    return backup
+
+
 class Vanishing(Bucket):
     """A store in which a checkpoint is cleared as soon as it was listed."""
 
@@ -126,14 +140,7 @@ class Vanishing(Bucket):
 
 def test_an_object_that_vanishes_meanwhile_is_left_out_and_counted(empty: Site, tmp_path: Path) -> None:
     empty.put("data", {"datasets/1": b"1", "datasets/cleared": b"2", "jobs/cleared": b"3", "jobs/1": b"4"})
-    (tmp_path / "settings").write_text("\n".join(f"{name}={value}" for name, value in empty.values.items()))
-    deployment = read_deployment(arguments_of(tmp_path / "settings"))
-    data = deployment.stores["data"]
-    vanishing = Vanishing(data.bucket, data.prefix.strip("/"), data._settings)
-    (tmp_path / "new").mkdir()
-    backup = Copy(tmp_path / "new", Deployment(deployment.database, {**deployment.stores, "data": vanishing})).make()
-    for store in (vanishing, *deployment.stores.values()):
-        store.close()
+    backup = backed_up_through(Vanishing, empty, tmp_path)
     assert backup.vanished == 2
     assert sorted(backup.objects_of("data")) == ["datasets/1", "jobs/1"]
     assert not list(tmp_path.rglob("*cleared"))
@@ -158,14 +165,7 @@ class Collecting(Bucket):
 def test_an_intent_that_says_stored_has_its_sample_in_the_backup(empty: Site, tmp_path: Path) -> None:
     root = "datasets/pets"
     empty.put("data", {f"{root}/intents/{number}": b"open" for number in range(5)} | {f"{root}/source.json": b"{}"})
-    (tmp_path / "settings").write_text("\n".join(f"{name}={value}" for name, value in empty.values.items()))
-    deployment = read_deployment(arguments_of(tmp_path / "settings"))
-    data = deployment.stores["data"]
-    collecting = Collecting(data.bucket, data.prefix.strip("/"), data._settings)
-    (tmp_path / "new").mkdir()
-    backup = Copy(tmp_path / "new", Deployment(deployment.database, {**deployment.stores, "data": collecting})).make()
-    for store in (collecting, *deployment.stores.values()):
-        store.close()
+    backup = backed_up_through(Collecting, empty, tmp_path)
     held = backup.objects_of("data")
     said = {key: (tmp_path / "new" / path).read_bytes() for key, path in held.items() if "/intents/" in key}
     assert len(said) == 5 and b"stored" in said.values() and f"{root}/source.json" in held
