@@ -47,6 +47,10 @@ def _positive(raw: str) -> float:
     return value
 
 
+def _seconds(raw: str) -> float:
+    return _positive(raw) if float(raw) else 0.0
+
+
 def _optional(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda raw: read(raw) if raw else None
 
@@ -116,6 +120,13 @@ VARIABLES = (
         "seconds that a training waits for MLflow or the store; after that a later tick takes it up",
     ),
     Variable("SABUESO_MAX_BODY_MB", "max_body_mb", "20", _positive, "largest request body taken, in megabytes"),
+    Variable(
+        "SABUESO_LINGER_S",
+        "linger_s",
+        "0",
+        _seconds,
+        "seconds that a function goes on after SIGTERM; in an image more than the watchdog's `healthcheck_interval`",
+    ),
     Variable("SABUESO_THREADS", "threads", "4", _count, "threads that answer requests"),
     Variable(
         "SABUESO_TRAIN_MEMORY_MB",
@@ -171,6 +182,7 @@ class Settings:
     source_timeout_s: float
     patience_s: float
     max_body_mb: float
+    linger_s: float
     threads: int
     train_memory_mb: float | None
     min_interval_s: float | None

@@ -32,6 +32,7 @@ def create_app(settings: Settings, objects: Objects | None = None) -> Flask:
     launcher = Launcher(settings, store)
     registry = Registry(settings)
     app = make_app("train", settings, OPENAPI)
+    app.extensions["before_end"] = launcher.end
 
     def status(pipeline: Pipeline) -> dict[str, Any]:
         records = [record.body for record in history(store, pipeline.name, "train")]

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from common.errors import AlreadyRunning, Conflict, NotFound, StoreUnavailable
+from common.errors import AlreadyRunning, Conflict, NotFound, StoreUnavailable, Unavailable
 from common.executions import Execution, begin, has_ended, history, resume
 from common.leases import Lease, acquire
 from common.objects import Objects
@@ -28,6 +28,7 @@ FUNCTIONS = Path(__file__).resolve().parent.parent
 MEMORY_SHARE = 0.85
 LOG_END = 1500
 RELEASE_S = 10.0
+END_S = 5.0
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 FIRST: dict[str, Any] = {
@@ -77,9 +78,19 @@ class Launcher:
     settings: Settings
     objects: Objects
     _jobs: dict[str, Running] = field(default_factory=dict)
+    _ending: bool = False
+
+    def end(self) -> None:
+        """This process is about to end: its jobs end as interrupted, so that the next tick takes them up elsewhere."""
+        self._ending = True
+        until = time.monotonic() + END_S
+        for job in list(self._jobs.values()):
+            job.watcher.join(max(0.0, until - time.monotonic()))
 
     def start(self, pipeline: Pipeline, force: bool) -> str:
-        """Take the lease, record the execution, start the child; the execution's id. Raises AlreadyRunning."""
+        """Take the lease, record the execution, start the child; its id. Raises AlreadyRunning, Unavailable."""
+        if self._ending:
+            raise Unavailable("this replica is about to end, and another takes its place")
         job = self._jobs.get(pipeline.name)
         # While the store was away its lease may have run out; the job goes on, or its end is still to be recorded.
         if job is not None and job.watcher.is_alive() and not has_ended(self._newest(pipeline.name)):
@@ -160,6 +171,8 @@ class Launcher:
         child, limit = job.child, memory_limit_mb(self.settings)
         stopped_for_memory = False
         while child.poll() is None:
+            if self._ending:
+                child.terminate()
             if limit is not None and not stopped_for_memory and _memory_mb(child.pid) > MEMORY_SHARE * limit:
                 stopped_for_memory = True
                 child.kill()

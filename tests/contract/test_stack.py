@@ -114,6 +114,25 @@ def test_train_is_not_limited_by_the_watchdog() -> None:
         assert "max_inflight" not in function["environment"]
 
 
+@pytest.mark.parametrize("name", FOLDERS)
+def test_prometheus_and_the_platform_know_where_to_ask(name: str) -> None:
+    annotations = FUNCTIONS[name]["annotations"]
+    assert annotations["prometheus.io.scrape"] == "true"
+    assert (annotations["prometheus.io.path"], annotations["prometheus.io.port"]) == ("/metrics", "8080")
+    # The watchdog's: they fail as soon as a replica is told to end, the function's own do not.
+    assert annotations["com.openfaas.health.http.path"] == "/_/health"
+    assert annotations["com.openfaas.ready.http.path"] == "/_/ready"
+
+
+def test_a_function_outlives_the_watchdog_that_still_sends_it_calls() -> None:
+    recipe = (ROOT / "functions" / "Dockerfile").read_text(encoding="utf-8")
+    linger = re.search(r"SABUESO_LINGER_S=(\d+)", recipe)
+    assert linger
+    intervals = [function["environment"]["healthcheck_interval"] for function in FUNCTIONS.values()]
+    intervals += re.findall(r"healthcheck_interval=(\S+)", recipe)
+    assert all(float(interval.removesuffix("s")) < float(linger[1]) for interval in intervals)
+
+
 def test_the_root_is_read_only_and_scratch_is_in_tmp() -> None:
     for name, function in FUNCTIONS.items():
         assert function["readonly_root_filesystem"] is True, name

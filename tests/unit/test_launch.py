@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from common.errors import AlreadyRunning, NotFound, StoreUnavailable
+from common.errors import AlreadyRunning, NotFound, StoreUnavailable, Unavailable
 from common.executions import begin, history
 from common.leases import held_by
 from common.pipelines import pick, read_pipelines
@@ -73,6 +73,16 @@ def test_a_training_that_was_killed_is_taken_up_later(launched, store):
     launched("import os; os.kill(os.getpid(), 9)")
     record = ended(store)
     assert (record["state"], "SIGKILL" in record["reason"]) == ("interrupted", True)
+
+
+def test_the_jobs_of_a_replica_that_ends_are_taken_up_by_another_at_once(launched, store):
+    launcher = launched("import time; time.sleep(60)")
+    launcher.end()
+    record = history(store, "flowers", "train")[0].body
+    assert (record["state"], "SIGTERM" in record["reason"]) == ("interrupted", True)
+    assert held_by(store, "jobs/flowers/train.json") is None
+    with pytest.raises(Unavailable):
+        launcher.start(pick(read_pipelines(launcher.settings.pipelines), "flowers"), force=False)
 
 
 def test_a_training_whose_store_stayed_away_is_taken_up_later(launched, store):

@@ -1,0 +1,121 @@
+"""A function that is told to end: whoever waits for an answer gets it, whole, and nothing is cut off."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from flask import Flask
+
+from conftest import Served
+from deployed import Function
+from ports import free_port
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def function(tmp_path: Path, secrets: Path) -> Callable[..., Function]:
+    """function("classify", NAME="value"): a started one, in a process of its own."""
+
+    def start(name: str, **environment: str) -> Function:
+        port = free_port()
+        fixed = {
+            "FUNCTION": name,
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "SABUESO_STORE": f"file://{tmp_path}/store",
+            "SABUESO_SECRETS": str(secrets),
+            "SABUESO_SCRATCH": str(tmp_path / "scratch"),
+            "SABUESO_TRIGGER": "off",
+            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+        }
+        one = Function(name, port, {**fixed, **environment}, tmp_path)
+        one.start()
+        return one
+
+    return start
+
+
+def end(function: Function) -> None:
+    assert function.process is not None
+    os.kill(function.process.pid, signal.SIGTERM)
+
+
+def code(function: Function, seconds: float = 20) -> int:
+    assert function.process is not None
+    return function.process.wait(seconds)
+
+
+def refused(function: Function) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", int(function.url.rpartition(":")[2]))) != 0
+
+
+def test_a_call_that_is_being_answered_ends_well(
+    function: Callable[..., Function], serve: Callable[[Flask], Served]
+) -> None:
+    api, asked, go = Flask("api"), threading.Event(), threading.Event()
+
+    @api.get("/data")
+    def data() -> dict[str, object]:
+        asked.set()
+        go.wait(20)
+        return {"group_number": 1, "batch_number": 1, "data": []}
+
+    source = serve(api)
+    one = function("fetch-batch", COVERTYPE_API_URL=source.url, SABUESO_SAMPLES_PER_BATCH="1")
+    answers: list[requests.Response] = []
+    call = threading.Thread(target=lambda: answers.append(requests.post(f"{one.url}/covertype", timeout=20)))
+    call.start()
+    assert asked.wait(20)
+    end(one)
+    until = time.monotonic() + 20
+    while not refused(one):
+        assert time.monotonic() < until, "it goes on taking new connections"
+        time.sleep(0.05)
+    go.set()
+    call.join(20)
+    assert [answer.status_code for answer in answers] == [200]
+    assert code(one) == 0
+
+
+def test_a_body_that_is_still_being_sent_is_waited_for(function: Callable[..., Function]) -> None:
+    one = function("classify")
+    wire = http.client.HTTPConnection("127.0.0.1", int(one.url.rpartition(":")[2]), timeout=20)
+    wire.putrequest("POST", "/covertype")
+    wire.putheader("Content-Type", "application/json")
+    wire.putheader("Content-Length", "1000")
+    wire.endheaders(b" " * 500)
+    requests.get(f"{one.url}/healthz", timeout=20)  # the first half has been read by now
+    end(one)
+    time.sleep(0.5)
+    wire.send(b" " * 500)
+    answer = wire.getresponse()
+    assert answer.status == 503  # it has no model; the point is that it says so
+    assert b"urn:sabueso:problem:" in answer.read()
+    wire.close()
+    assert code(one) == 0
+
+
+def test_it_goes_on_for_a_while_where_a_watchdog_goes_on_sending_calls(function: Callable[..., Function]) -> None:
+    one = function("classify", SABUESO_LINGER_S="3")
+    began = time.monotonic()
+    end(one)
+    end(one)  # some platforms tell every process of a container, and the watchdog tells it again
+    answered = 0
+    while time.monotonic() < began + 2:
+        assert requests.get(f"{one.url}/healthz", timeout=20).status_code == 200
+        answered += 1
+        time.sleep(0.05)
+    assert answered
+    assert code(one) == 0
+    assert time.monotonic() - began >= 3

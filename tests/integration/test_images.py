@@ -1,0 +1,193 @@
+"""The three images: functions/Dockerfile is carried out on their contexts; what comes of it is started and called."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+from flask import Flask
+
+import recipe
+from conftest import Served
+from fake_mlflow import FakeMlflow
+from ports import free_port
+from servers import ROOT, Server, answers
+from serving import ROW
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+
+FOLDERS = {"fetch-batch": "fetch_batch", "train": "train", "classify": "classify"}
+WATCHDOG_METRICS = 8081  # not settable; an OpenFaaS on this machine may listen there
+
+
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The build context of each function: what faas-cli lays out, or, where it is not, a copy of the folder."""
+    home = tmp_path_factory.mktemp("contexts")
+    for name in ("functions", "template"):
+        shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "stack.yml", home)
+    stack = yaml.safe_load((home / "stack.yml").read_text())
+    if shutil.which("faas-cli") is None:
+        return {name: home / one["handler"] for name, one in stack["functions"].items()}
+    done = subprocess.run(
+        ["faas-cli", "build", "--shrinkwrap", "-f", "stack.yml"], cwd=home, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {path.name: path for path in (home / "build").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with pip, as the base image has; the tests' own has none."""
+    folder = tmp_path_factory.mktemp("python")
+    base = getattr(sys, "_base_executable", sys.executable)
+    subprocess.run([base, "-m", "venv", str(folder)], check=True, capture_output=True)
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def image(
+    contexts: dict[str, Path], python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], recipe.Stage]:
+    """image("train"): the file system of that image, made once."""
+    made: dict[str, recipe.Stage] = {}
+
+    def build(name: str) -> recipe.Stage:
+        if name not in made:
+            arguments = {"FUNCTION": name, "GIT_COMMIT": "abc123"}
+            made[name] = recipe.build(contexts[name], tmp_path_factory.mktemp(name), arguments, python)
+        return made[name]
+
+    return build
+
+
+def port_is_taken(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Container(Server):
+    """The process of an image; `url` is what the gateway would call."""
+
+    def __init__(self, stage: recipe.Stage, home: Path, environment: dict[str, str]) -> None:
+        inner, outer = free_port(), free_port()
+        ports = {"PORT": str(inner), "port": str(outer), "upstream_url": f"http://127.0.0.1:{inner}"}
+        watchdog = None if port_is_taken(WATCHDOG_METRICS) else shutil.which("of-watchdog")
+        command, whole, folder = recipe.process(stage, {**environment, **ports, "HOME": str(home)}, watchdog)
+        self.watchdog = watchdog is not None
+        self.url = f"http://127.0.0.1:{outer if self.watchdog else inner}"
+        super().__init__("container", command, whole, home)
+        self.folder = folder
+
+    def start(self, wait: bool = True) -> Server:
+        self.command = ["/bin/sh", "-c", f'cd "{self.folder}" && exec "$@"', "sh", *self.command]
+        return super().start(wait)
+
+    def ready(self) -> bool:
+        return answers(f"{self.url}/readyz")
+
+
+def environment_of(name: str, home: Path, secrets: Path) -> dict[str, str]:
+    return {
+        "SABUESO_STORE": "" if name == "classify" else f"file://{home}/store",
+        "SABUESO_SECRETS": str(secrets),
+        "SABUESO_SCRATCH": str(home / "scratch"),
+        "SABUESO_LINGER_S": "0",
+        "TMPDIR": str(home),
+    }
+
+
+def test_there_is_a_context_for_each_function_and_each_holds_the_recipe(contexts: dict[str, Path]) -> None:
+    assert set(contexts) == set(FOLDERS)
+    for name, context in contexts.items():
+        assert (context / "Dockerfile").is_file(), name
+        assert (context / "requirements" / f"{FOLDERS[name]}.txt").is_file(), name
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_an_image_holds_its_function_compiled_and_nothing_else(image: Callable[[str], recipe.Stage], name: str) -> None:
+    home = image(name).place("/home/app")
+    assert {path.name for path in home.iterdir()} - {"__pycache__"} == {
+        "server.py",
+        "common",
+        "pipelines",
+        FOLDERS[name],
+    }
+    sources = list(home.rglob("*.py"))
+    compiled = {path.name.split(".")[0] for path in home.rglob("__pycache__/*.pyc")}
+    assert sources and {path.stem for path in sources} <= compiled
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_locked_packages_are_all_that_a_function_imports(
+    image: Callable[[str], recipe.Stage], name: str, tmp_path: Path
+) -> None:
+    stage = image(name)
+    modules = [
+        ".".join(path.relative_to(stage.place("/home/app")).with_suffix("").parts)
+        for path in stage.place("/home/app").rglob("*.py")
+        if path.stem != "__init__" and (path.parent.name != "common" or name != "classify" or "s3" not in path.stem)
+    ]
+    assert len(modules) > 20
+    code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    done = subprocess.run(
+        [stage.place("/venv/bin/python"), "-W", "error::ImportWarning", "-c", code, *modules],
+        cwd=stage.place("/home/app"),
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_function_answers_when_it_is_started_as_its_image_does(
+    image: Callable[[str], recipe.Stage], name: str, tmp_path: Path, secrets: Path
+) -> None:
+    with Container(image(name), tmp_path, environment_of(name, tmp_path, secrets)) as one:
+        described = requests.get(f"{one.url}/openapi.json", timeout=30).json()
+        assert described["info"]["title"]
+        assert requests.get(f"{one.url}/metrics", timeout=30).status_code == 200
+        told = requests.get(f"{one.url}/covertype", timeout=30)
+        assert told.status_code == (503 if name == "classify" else 200), told.text
+        if one.watchdog:
+            assert requests.get(f"{one.url}/_/ready", timeout=30).status_code == 200
+    assert one.process is None or one.process.poll() is not None
+
+
+def test_classify_is_small_and_answers_with_a_real_bundle(
+    image: Callable[[str], recipe.Stage],
+    serve: Callable[[Flask], Served],
+    bundles: Path,
+    tmp_path: Path,
+    secrets: Path,
+) -> None:
+    stage = image("classify")
+    (packages,) = stage.place("/venv/lib").glob("python3.*/site-packages")
+    size = sum(path.lstat().st_size for path in packages.rglob("*") if path.is_file())
+    assert size < 150e6, f"{size / 1e6:.0f} MB"
+    names = {re.split(r"[-.]", path.name)[0].lower() for path in packages.iterdir()}
+    assert not names & {"tensorflow", "keras", "mlflow", "pandas", "boto3", "botocore", "matplotlib"}
+
+    fake = FakeMlflow(tmp_path / "mlflow")
+    fake.register("flowers", "1", bundles / "flowers")
+    pipelines = tmp_path / "pipelines"
+    pipelines.mkdir()
+    shutil.copy2(ROOT / "tests" / "pipelines" / "flowers.toml", pipelines)
+    environment = environment_of("classify", tmp_path, secrets)
+    environment |= {"MLFLOW_TRACKING_URI": serve(fake.app).url, "SABUESO_PIPELINES": str(pipelines)}
+    with Container(stage, tmp_path, environment) as one:
+        answer = requests.post(f"{one.url}/flowers", json=ROW, timeout=30)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["model"] == {"name": "flowers", "version": "1"}
