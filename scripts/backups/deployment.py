@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from backups.buckets import Bucket
 from backups.database import Address, Database, Mysql, Postgres
 from common.errors import FieldError, WrongSettings
 from common.settings import Settings, read_settings
+from deployment.env_file import ENV_FILE, read_settings_of
 
-ROOT = Path(__file__).resolve().parents[2]
 MISSING = "missing in the file and in the environment"
 # By what they are for: the variable of each, and what compose takes where it is empty.
 STORES = {"data": ("SABUESO_STORE", "s3://sabueso"), "artifacts": ("MLFLOW_BUCKET_URL", "s3://mlflow")}
@@ -48,11 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_deployment(arguments: argparse.Namespace) -> Deployment:
     """Raises WrongSettings with every mistake."""
-    path = arguments.env or ROOT / "infra" / ".env"
-    if arguments.env and not arguments.env.is_file():
-        raise WrongSettings("The settings", [FieldError("--env", f"no file {arguments.env}")])
-    in_file = read_env(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    values = {**in_file, **{name: value for name, value in os.environ.items() if value}}
+    values = read_settings_of(arguments.env)
+    path = arguments.env or ENV_FILE
     errors = [
         FieldError(name, f"{MISSING} ({path})")
         for name in ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD")
@@ -73,19 +69,6 @@ def read_deployment(arguments: argparse.Namespace) -> Deployment:
     keys = {"s3-access-key": values["MINIO_ROOT_USER"], "s3-secret-key": values["MINIO_ROOT_PASSWORD"]}
     root = RootKey(**vars(settings), keys=keys)
     return Deployment(database, {name: Bucket(url.netloc, url.path.strip("/"), root) for name, url in urls.items()})
-
-
-def read_env(text: str) -> dict[str, str]:
-    """NAME=value lines as compose reads them; a name with nothing after `=` counts as not there."""
-    found = {}
-    for line in text.splitlines():
-        name, equals, value = line.strip().removeprefix("export ").partition("=")
-        value = value.strip()
-        if value[:1] in ("'", '"') and value[:1] == value[-1:]:
-            value = value[1:-1]
-        if equals and value and not name.startswith("#"):
-            found[name.strip()] = value
-    return found
 
 
 def read_database(

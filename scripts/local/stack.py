@@ -36,6 +36,7 @@ class Function:
     secrets: tuple[str, ...]
     annotations: dict[str, str]
     labels: dict[str, str]
+    build_arguments: dict[str, str]
 
     @property
     def schedule(self) -> str | None:
@@ -57,6 +58,7 @@ def read_stack(environment: Mapping[str, str], path: Path = ROOT / "stack.yml") 
             secrets=tuple(raw.get("secrets", ())),
             annotations={key: str(value) for key, value in raw.get("annotations", {}).items()},
             labels={key: str(value) for key, value in raw.get("labels", {}).items()},
+            build_arguments={key: _resolved(value, environment) for key, value in raw.get("build_args", {}).items()},
         )
         for name, raw in stack["functions"].items()
     ]

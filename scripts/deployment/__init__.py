@@ -1,0 +1,1 @@
+"""Deploys stack.yml to an OpenFaaS gateway, and checks a running deployment from outside."""

@@ -1,0 +1,271 @@
+"""Secrets, images, functions, and a first call, in this order. A step that fails says so, and how to go back."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from common.errors import WrongSettings
+from deployment.env_file import ENV_FILE, ROOT, read_settings_of
+from deployment.faas_cli import BUILDERS, Programs, StepFailed, end_of
+from deployment.secret_values import VARIABLES, secret_values
+from deployment.smoke import smoke
+from local.stack import Function, read_stack
+
+DEFAULT_GATEWAY = "http://127.0.0.1:8080"
+QUIET_S, LOOK_S = 60.0, 0.5
+FIRST_CALLS_S = 30.0
+UNNAMED = ("", "unknown", "latest")
+
+
+def read_arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/deploy", description=__doc__)
+    parser.add_argument("functions", nargs="*", metavar="FUNCTION", help="only these (default: all of stack.yml)")
+    parser.add_argument("--env", type=Path, metavar="FILE", help="settings and secrets (default infra/.env)")
+    parser.add_argument(
+        "-f", "--stack", type=Path, metavar="FILE", default=ROOT / "stack.yml", help="default stack.yml"
+    )
+    parser.add_argument("--no-build", action="store_true", help="the gateway pulls images that are in the registry")
+    parser.add_argument("--keep-secrets", action="store_true", help="the gateway has the secrets already")
+    parser.add_argument("--wait", type=float, default=180, metavar="SECONDS", help="for readiness (default 180)")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be run; run nothing, call nothing")
+    return parser.parse_args(argv)
+
+
+class Deployment:
+    """One run of scripts/deploy; `steps` are done in order."""
+
+    def __init__(self, arguments: argparse.Namespace, settings: Mapping[str, str]) -> None:
+        """Raises WrongSettings for an unknown function, a tag that can't be known, or missing secrets."""
+        self.arguments = arguments
+        self.settings = with_commit(settings)
+        self.gateway = self.settings.get("OPENFAAS_URL", DEFAULT_GATEWAY).rstrip("/")
+        self.functions = chosen(read_stack(self.settings, arguments.stack), arguments.functions)
+        self.secrets: dict[str, str] = {}
+        if not arguments.keep_secrets:
+            self.secrets = secret_values((name for one in self.functions for name in one.secrets), self.settings)
+        self.programs = Programs({**self.settings, "OPENFAAS_URL": self.gateway}, arguments.dry_run)
+        self.before: dict[str, str] = {}
+        self.deploying = False
+
+    def steps(self) -> list[tuple[str, Callable[[], None]]]:
+        """What is done, each with its name."""
+        build = [] if self.arguments.no_build else [("build and push the images", self.build)]
+        secrets = [] if self.arguments.keep_secrets else [("set the secrets", self.set_secrets)]
+        return [
+            ("ask the gateway", self.ask_gateway),
+            *secrets,
+            *build,
+            ("wait for a fetch that runs", self.wait_for_quiet),
+            ("deploy", self.deploy),
+            ("wait until each function is ready", self.wait_until_ready),
+            ("call them", self.call),
+        ]
+
+    def ask_gateway(self) -> None:
+        if self.settings.get("OPENFAAS_PASSWORD"):
+            words = ("faas-cli", "login", "--username", self.settings.get("OPENFAAS_USERNAME", "admin"))
+            shown = f'printf %s "$OPENFAAS_PASSWORD" | {" ".join(words)} --password-stdin'
+            self.programs.run(*words, "--password-stdin", given=self.settings["OPENFAAS_PASSWORD"], shown=shown)
+        try:
+            found = self.programs.listed("list")
+        except StepFailed as error:
+            raise StepFailed(
+                f"{error}\n    Does the gateway run at {self.gateway} (OPENFAAS_URL)? Have you logged in "
+                f"(`faas-cli login --gateway {self.gateway}`, or OPENFAAS_PASSWORD)?"
+            ) from None
+        self.before = {one["name"]: one["image"] for one in found if one["name"] in self.names()}
+        for name, image in self.before.items():
+            say(f"    {name} is deployed: {image}")
+
+    def set_secrets(self) -> None:
+        for name, value in self.secrets.items():
+            words = ("faas-cli", "secret", "create", "--replace", name)
+            variable, default = VARIABLES[name]
+            source = default if value == default else f'"${variable}"'
+            self.programs.run(*words, given=value, shown=f"printf %s {source} | {' '.join(words)}")
+        # faas-cli ends with 0 also where the gateway refused a secret.
+        have = {one["name"] for one in self.programs.listed("secret", "list")}
+        missing = sorted(set(self.secrets) - have)
+        if missing and not self.programs.dry:
+            raise StepFailed(f"the gateway did not take {', '.join(missing)}: see its log")
+
+    def build(self) -> None:
+        builder = "docker" if self.programs.dry else self.programs.builder()
+        stack = ("-f", str(self.arguments.stack), *self.filter())
+        say(f"    with {BUILDERS[builder]}")
+        if builder == "docker":
+            self.programs.run("faas-cli", "build", *stack, aloud=True)
+            self.programs.run("faas-cli", "push", *stack, aloud=True)
+            return
+        self.programs.run("faas-cli", "build", "--shrinkwrap", *stack)
+        for one in self.functions:
+            given = [f"--build-arg={key}={value}" for key, value in one.build_arguments.items()]
+            self.programs.run(builder, "build", *given, "--tag", one.image, f"build/{one.name}", aloud=True)
+            self.programs.run(builder, "push", one.image, aloud=True)
+
+    def wait_for_quiet(self) -> None:
+        """Where a redeploy cuts the network off at once (faasd), the answer that a source is giving would be lost."""
+        if self.programs.dry or "fetch-batch" not in self.before:
+            return
+        until = time.monotonic() + QUIET_S
+        while busy := [name for name in pipelines() if self.running("fetch-batch", name)]:
+            if time.monotonic() > until:
+                say(f"    {', '.join(busy)}: a fetch runs for a long time; it is not waited for any longer")
+                break
+            time.sleep(LOOK_S)
+        for name in pipelines() if "train" in self.before else ():
+            if self.running("train", name):
+                say(f"    a training of {name} runs; it is interrupted, and the next tick takes it up where it was")
+
+    def running(self, function: str, pipeline: str) -> bool:
+        try:
+            told = requests.get(f"{self.gateway}/function/{function}/{pipeline}", timeout=30).json()
+            return bool(told["history"]) and told["history"][0]["state"] == "running"
+        except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError):
+            return False  # what can't be asked is not waited for
+
+    def deploy(self) -> None:
+        self.deploying = True
+        self.programs.run("faas-cli", "deploy", "-f", str(self.arguments.stack), *self.filter(), aloud=True)
+
+    def wait_until_ready(self) -> None:
+        until = time.monotonic() + self.arguments.wait
+        for one in self.functions:
+            url = f"{self.gateway}/function/{one.name}/readyz"
+            if self.programs.dry:
+                say(f"    GET {url}, until it answers 200")
+                continue
+            while (told := answer_of(url)) != "200":
+                if time.monotonic() > until:
+                    raise StepFailed(f"{one.name} is not ready after {self.arguments.wait:g} s: {told}{self.log(one)}")
+                time.sleep(LOOK_S)
+            say(f"    {one.name} is ready: {one.image}")
+
+    def log(self, function: Function) -> str:
+        words = ["faas-cli", "logs", function.name, "--tail=false", "--since=15m"]
+        try:
+            done = subprocess.run(
+                words, env=dict(self.programs.environment), capture_output=True, text=True, timeout=20, check=False
+            )
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        return f"; its log{end_of(done.stdout)}" if done.stdout.strip() else ""
+
+    def call(self) -> None:
+        if self.programs.dry:
+            say(f"    scripts/smoke --no-model {self.gateway}")
+            return
+        # A platform without a readiness gate may let the first calls fail.
+        failed = smoke(self.gateway, self.names(), no_model=True, wait_s=FIRST_CALLS_S)
+        if failed:
+            raise StepFailed(f"{failed} of the calls above did not go well")
+
+    def names(self) -> set[str]:
+        return {one.name for one in self.functions}
+
+    def filter(self) -> list[str]:
+        return ["--regex", f"^({'|'.join(sorted(self.names()))})$"] if self.arguments.functions else []
+
+    def way_back(self) -> str:
+        """What a person does after a failure to have again what was there before."""
+        if not self.deploying:
+            return "No function was touched: what ran before goes on."
+        if not self.before:
+            return f"To undo: faas-cli remove -f {self.arguments.stack} (secrets and data stay)"
+        lines = []
+        for one in self.functions:
+            image = self.before.get(one.name)
+            if image is None:
+                lines.append(f"faas-cli remove {one.name}")
+            elif image != one.image and (ending := image.rpartition(f"/{one.name}:"))[1]:
+                lines.append(
+                    f"REGISTRY={ending[0]} TAG={ending[2]} scripts/deploy --no-build --keep-secrets {one.name}"
+                )
+            elif image != one.image:
+                lines.append(
+                    f"{one.name} ran {image}, which is not REGISTRY/{one.name}:TAG: put that name into stack.yml"
+                )
+            else:
+                lines.append(f"{one.name} ran an image of the same name ({image}): set TAG, and there is a way back")
+        return "To undo:\n" + "\n".join(f"    {line}" for line in lines)
+
+
+def with_commit(settings: Mapping[str, str]) -> dict[str, str]:
+    """TAG and GIT_COMMIT from git where they are not set, so that each deployment has a name to go back to."""
+    found = dict(settings)
+    if found.get("GIT_COMMIT", "") in UNNAMED or not found.get("TAG"):
+        words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        try:
+            commit = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            commit = ""
+        if found.get("GIT_COMMIT", "") in UNNAMED and commit:
+            found["GIT_COMMIT"] = commit
+        found["TAG"] = found.get("TAG") or commit or "latest"
+    return found
+
+
+def chosen(functions: list[Function], names: list[str]) -> list[Function]:
+    unknown = sorted(set(names) - {one.name for one in functions})
+    if unknown:
+        known = ", ".join(one.name for one in functions)
+        raise WrongSettings(f"scripts/deploy: {', '.join(unknown)} is not in stack.yml, which has {known}", [])
+    return [one for one in functions if not names or one.name in names]
+
+
+def pipelines() -> list[str]:
+    return sorted(path.stem for path in (ROOT / "functions" / "pipelines").glob("*.toml"))
+
+
+def answer_of(url: str) -> str:
+    try:
+        answer: Any = requests.get(url, timeout=10)
+    except requests.RequestException as error:
+        return type(error).__name__
+    return "200" if answer.status_code == 200 else f"{answer.status_code} {answer.text[:200].strip()}"
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def main(argv: list[str]) -> int:
+    arguments = read_arguments(argv)
+    try:
+        deployment = Deployment(arguments, read_settings_of(arguments.env))
+    except WrongSettings as error:
+        print(f"! {error.detail}\n  ({arguments.env or ENV_FILE})", file=sys.stderr)
+        return 2
+    os.chdir(ROOT)  # faas-cli reads paths of stack.yml from here
+    steps = deployment.steps()
+    say(f"{', '.join(sorted(deployment.names()))} to {deployment.gateway}, tag {deployment.settings['TAG']}")
+    for number, (name, step) in enumerate(steps, 1):
+        say(f"{number} of {len(steps)}: {name}")
+        try:
+            step()
+        except StepFailed as error:
+            print(f"! step {number} of {len(steps)} ({name}) failed: {error}", file=sys.stderr)
+            print(f"  {deployment.way_back()}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print(f"\n! stopped in step {number} of {len(steps)} ({name}). {deployment.way_back()}", file=sys.stderr)
+            return 130
+    say(
+        "Nothing was run."
+        if arguments.dry_run
+        else f"Deployed. To see it from outside: scripts/smoke {deployment.gateway}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,41 @@
+"""The functions' secrets: their names in stack.yml, and the variables of infra/.env that they are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from common.errors import FieldError, WrongSettings
+
+# The names of S3 keys are settable for servers that choose them; elsewhere a key is called like its function.
+VARIABLES = {
+    "train-token": ("TRAIN_TOKEN", None),
+    "bundle-key": ("BUNDLE_KEY", None),
+    "fetch-batch-s3-access-key": ("FETCH_BATCH_S3_ACCESS_KEY", "fetch-batch"),
+    "fetch-batch-s3-secret-key": ("FETCH_BATCH_S3_SECRET_KEY", None),
+    "train-s3-access-key": ("TRAIN_S3_ACCESS_KEY", "train"),
+    "train-s3-secret-key": ("TRAIN_S3_SECRET_KEY", None),
+    "train-mlflow-password": ("MLFLOW_TRAIN_PASSWORD", None),
+    "classify-mlflow-password": ("MLFLOW_CLASSIFY_PASSWORD", None),
+}
+
+
+def secret_values(names: Iterable[str], settings: Mapping[str, str]) -> dict[str, str]:
+    """The text of each secret. Raises WrongSettings naming every variable that is missing or was never set."""
+    found, errors = {}, []
+    for name in sorted(set(names)):
+        if name not in VARIABLES:
+            errors.append(FieldError(name, "stack.yml names this secret, and scripts/deploy knows no variable for it"))
+            continue
+        variable, default = VARIABLES[name]
+        value = settings.get(variable) or default
+        if value is None:
+            errors.append(
+                FieldError(variable, "missing in infra/.env and in the environment; scripts/make-env makes it")
+            )
+        elif value == "CHANGE-ME":
+            errors.append(FieldError(variable, "still CHANGE-ME; `openssl rand -hex 24` makes a value"))
+        else:
+            found[name] = value
+    if errors:
+        raise WrongSettings("The secrets", errors)
+    return found
