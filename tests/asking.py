@@ -22,8 +22,8 @@ WINDOW_S = 0.2
 class Source:
     """The data API, with every body it gave out and a hook that runs before an answer leaves."""
 
-    def __init__(self) -> None:
-        rows = made_up_rows(20_000)
+    def __init__(self, rows_in_all: int = 20_000) -> None:
+        rows = made_up_rows(rows_in_all)
         inner = create_data_api(rows, window_s=WINDOW_S, mode="per-batch", made_up=True).test_client()
         self.url = ""
         self.given: list[bytes] = []

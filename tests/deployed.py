@@ -23,8 +23,8 @@ from waitress import create_server
 from accounts import Accounts
 from common.objects_s3 import S3Objects
 from common.settings import Settings, read_settings
+from local import stack
 from local.gateway import create_gateway
-from local.stack import local_environment, read_stack
 from ports import free_port
 from servers import ROOT, Minio, Mlflow, Mysql, Server, answers
 
@@ -46,11 +46,13 @@ class Function(Server):
 class Deployed:
     """Everything, in one folder; `start` starts it in the order of infra/compose.yaml."""
 
+    host = "127.0.0.1"  # where MinIO and MLflow listen for the functions
+
     def __init__(self, home: Path, like: Deployed | None = None, **overrides: str) -> None:
         """`like`: with the passwords and secrets of that one, as a restored deployment has them."""
         self.home, self.overrides = home, overrides
-        self.minio, self.mysql = Minio(home), Mysql(home)
-        self.mlflow = Mlflow(home, self.minio, self.mysql.uri)
+        self.minio, self.mysql = Minio(home, self.host), Mysql(home)
+        self.mlflow = Mlflow(home, self.minio, self.mysql.uri, host=self.host)
         self.accounts = Accounts(home / "accounts", self.minio, self.mlflow)
         self.secrets = home / "secrets"
         if like is None:
@@ -61,6 +63,7 @@ class Deployed:
         (home / "run-secrets" / "mlflow_s3_access_key").write_text("mlflow")
         (home / "run-secrets" / "mlflow_s3_secret_key").write_text(self.accounts.passwords["mlflow"])
         self.functions: dict[str, Function] = {}
+        self.gateway = ""
 
     def _write_secrets(self) -> None:
         passwords = self.accounts.passwords
@@ -92,14 +95,18 @@ class Deployed:
         (folder / "covertype.toml").write_text(re.sub(r"(?m)^floor = .*$", "floor = 0.01", text))
         return folder
 
+    def stack(self) -> dict[str, stack.Function]:
+        """The functions of stack.yml."""
+        return {function.name: function for function in stack.read_stack({})}
+
     def start_functions(self) -> None:
-        stack = {function.name: function for function in read_stack({})}
-        ports = {name: free_port() for name in stack}
-        gateway = create_server(create_gateway(stack, ports), host="127.0.0.1", port=0, threads=8)
+        functions = self.stack()
+        ports = {name: free_port() for name in functions}
+        gateway = create_server(create_gateway(functions, ports), host="127.0.0.1", port=0, threads=8)
         threading.Thread(target=gateway.run, daemon=True).start()
         pipelines = self._pipelines()
         self.gateway = f"http://127.0.0.1:{gateway.effective_port}"
-        for name, function in stack.items():
+        for name, function in functions.items():
             fixed = {
                 "AWS_ENDPOINT_URL_S3": self.minio.url,
                 "MLFLOW_TRACKING_URI": self.mlflow.url,
@@ -114,7 +121,8 @@ class Deployed:
                 "SABUESO_LEASE_S": str(LEASE_S),
                 "TF_NUM_INTRAOP_THREADS": "2",
             }
-            environment = local_environment(function, os.environ, ports[name], self.secrets, fixed | self.overrides)
+            overrides = fixed | self.overrides
+            environment = stack.local_environment(function, os.environ, ports[name], self.secrets, overrides)
             # It sees only the secrets that stack.yml gives it.
             own = self.home / "secrets-of" / name
             own.mkdir(parents=True)

@@ -143,8 +143,8 @@ class S3Server(Server):
 
 
 class Minio(S3Server):
-    def __init__(self, home: Path) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
+    def __init__(self, home: Path, host: str = "127.0.0.1") -> None:
+        self.url = f"http://{host}:{free_port()}"
         self.access_key, self.secret_key = secrets.token_hex(8), secrets.token_hex(16)
         keys = {"MINIO_ROOT_USER": self.access_key, "MINIO_ROOT_PASSWORD": self.secret_key}
         off = {"MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}
@@ -231,9 +231,11 @@ class Mysql(Server):
 class Mlflow(Server):
     """MLflow's server as its container starts it (infra/mlflow/start): accounts, proxied artifacts in S3."""
 
-    def __init__(self, home: Path, s3: S3Server, backend_uri: str, bucket: str = "mlflow") -> None:
+    def __init__(
+        self, home: Path, s3: S3Server, backend_uri: str, bucket: str = "mlflow", host: str = "127.0.0.1"
+    ) -> None:
         self.port, self.admin_password = free_port(), secrets.token_hex(12)
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         folder = home / "run-secrets"
         folder.mkdir(mode=0o700, exist_ok=True)
         for name, text in {
@@ -249,7 +251,8 @@ class Mlflow(Server):
             "SECRETS_FOLDER": str(folder),
             "AWS_ENDPOINT_URL_S3": s3.url,
             "MLFLOW_BUCKET_URL": f"s3://{bucket}",
-            "MLFLOW_HOST": "127.0.0.1",
+            "MLFLOW_HOST": host,
+            "MLFLOW_ALLOWED_HOSTS": f"{host}:*",
             "MLFLOW_PORT": str(self.port),
             "MLFLOW_WORKERS": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -129,7 +129,8 @@ class Deployment:
     def running(self, function: str, pipeline: str) -> bool:
         try:
             told = requests.get(f"{self.gateway}/function/{function}/{pipeline}", timeout=30).json()
-            return bool(told["history"]) and told["history"][0]["state"] == "running"
+            newest = told["executions" if function == "fetch-batch" else "history"][:1]
+            return bool(newest) and newest[0]["state"] == "running"
         except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError):
             return False  # what can't be asked is not waited for
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import requests
 
+from gateways import why_no_openfaas
 from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +25,19 @@ SHARED = ROOT.parent / "shared" / "data"
 START_S, ANSWER_S = 900, 120
 # By the clock: of these a busy machine spends much before the first epoch.
 REAL_BUDGETS, MADE_UP_BUDGETS = "covertype=40,pets=150", "covertype=20,pets=100"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of a real gateway where there is none; pytest_terminal_summary says why."""
+    out = [item for item in items if item.get_closest_marker("openfaas")] if why_no_openfaas() else []
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if why := why_no_openfaas():
+        terminalreporter.write_line(f"Tests on a real OpenFaaS gateway are left out: {why} (docs/openfaas.md)")
 
 
 @dataclass

@@ -1,0 +1,251 @@
+"""The same system on two gateways: the local one, and a real OpenFaaS that OPENFAAS_URL names.
+
+MinIO, MariaDB, MLflow and the sources run on this machine either way. For a real gateway they listen on an address that
+its functions reach: SABUESO_E2E_ADDRESS, or that of faasd's bridge. Its images are REGISTRY/NAME:TAG, built and pushed
+beforehand (scripts/deploy does that), and faas-cli is logged in (or OPENFAAS_PASSWORD is set).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+import yaml
+from flask import Flask, Response, request
+
+from asking import Source
+from common.settings import Settings, read_settings
+from conftest import Served
+from deployed import Deployed
+from local import stack
+from local.cron import start_cron
+from local.drawings import draw_pets
+from servers import ROOT
+
+# Below the 1,000 rows of covertype's trigger until the tenth batch completes the collection: one training, not two.
+ROWS, PICTURES = 9_000, 400
+EVERY_MINUTE = "* * * * *"
+BUDGETS = "covertype=15,pets=40"
+MIN_INTERVAL_S = 2
+FAASD_BRIDGE = "openfaas0"
+SETTINGS = {
+    "SABUESO_MIN_INTERVAL_S": str(MIN_INTERVAL_S),
+    "SABUESO_SAMPLES_PER_BATCH": "1",
+    "SABUESO_TRIGGER": "on",
+    "SABUESO_REFRESH_S": "1",
+    "SABUESO_LEASE_S": "12",
+}
+
+
+def why_no_openfaas() -> str:
+    """Why the tests of a real gateway can't run here; empty if they can."""
+    if not os.environ.get("OPENFAAS_URL"):
+        return "OPENFAAS_URL names no gateway"
+    return "" if shutil.which("faas-cli") else "there is no faas-cli on PATH"
+
+
+def sources(host: str) -> tuple[Source, Served]:
+    """The data API, and drawn pets as one archive at /pets.zip."""
+    found = Source(ROWS)
+    archive = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w") as pets:
+        draw_pets(Path(folder) / "pets", PICTURES, seed=7)
+        for path in sorted(Path(folder).rglob("*.jpg")):
+            pets.write(path, path.relative_to(Path(folder) / "pets"))
+
+    @found.app.get("/pets.zip")
+    def pictures() -> Response:
+        return Response(archive.getvalue(), mimetype="application/zip")
+
+    served = Served(found.app, host)
+    found.url = served.url
+    return found, served
+
+
+class OnAGateway(Deployed):
+    """What the tests do with either."""
+
+    source: Source
+
+    def token(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {(self.secrets / 'train-token').read_text()}"}
+
+    def later(self, path: str) -> str:
+        return f"{self.gateway}/async-function/{path}"
+
+    def redeploy(self, name: str, memory_mb: int | None = None, **environment: str) -> None:
+        """Deploy a function again, with other settings or another memory limit; returns when it is deployed."""
+        raise NotImplementedError
+
+    def set_secret(self, name: str, text: str) -> None:
+        (self.secrets / name).write_text(text)
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The functions as the gateway lists them."""
+        raise NotImplementedError
+
+
+class LocalGateway(OnAGateway):
+    """The gateway of scripts/demo, the functions as processes, and a cron of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.source, self._served = sources(self.host)
+        where = {"COVERTYPE_API_URL": self.source.url, "PETS_SOURCE": f"{self.source.url}/pets.zip"}
+        super().__init__(home, **where, **SETTINGS, SABUESO_BUDGET_S=BUDGETS)
+        self._stop = threading.Event()
+
+    def _pipelines(self) -> Path:
+        """Both; any first version passes: how good it is depends on how busy the machine is."""
+        folder = self.home / "pipelines"
+        folder.mkdir()
+        for file in (ROOT / "functions" / "pipelines").glob("*.toml"):
+            (folder / file.name).write_text(re.sub(r"(?m)^floor = .*$", "floor = 0.01", file.read_text()))
+        return folder
+
+    def stack(self) -> dict[str, stack.Function]:
+        found = super().stack()
+        often = found["fetch-batch"].annotations | {"schedule": EVERY_MINUTE}
+        return found | {"fetch-batch": dataclasses.replace(found["fetch-batch"], annotations=often)}
+
+    def start_functions(self) -> None:
+        super().start_functions()
+        start_cron(list(self.stack().values()), self.gateway, self._stop)
+
+    def redeploy(self, name: str, memory_mb: int | None = None, **environment: str) -> None:
+        function = self.functions[name]
+        function.stop()
+        limit = {"SABUESO_TRAIN_MEMORY_MB": "" if memory_mb is None else str(memory_mb)}
+        function.environment = {**function.environment, **limit, **environment}
+        function.start()
+
+    def listed(self) -> list[dict[str, Any]]:
+        return list(requests.get(f"{self.gateway}/system/functions", timeout=30).json())
+
+    def stop(self) -> None:
+        self._stop.set()
+        super().stop()
+        self._served.stop()
+
+
+class Openfaas(OnAGateway):
+    """A real gateway, through scripts/deploy and faas-cli alone."""
+
+    def __init__(self, home: Path) -> None:
+        self.host = address_for_functions()
+        self.source, self._served = sources(self.host)
+        super().__init__(home)
+        self.gateway = os.environ["OPENFAAS_URL"].rstrip("/")
+        self._forward = Served(forwarder(self.gateway), self.host)
+        self._env = home / "deployment.env"
+
+    def _settings(self) -> dict[str, str]:
+        text = {path.name: path.read_text() for path in self.secrets.iterdir()}
+        return {
+            "OPENFAAS_URL": self.gateway,
+            "FUNCTION_GATEWAY_URL": os.environ.get("FUNCTION_GATEWAY_URL") or self._forward.url,
+            "AWS_ENDPOINT_URL_S3": self.minio.url,
+            "MLFLOW_TRACKING_URI": self.mlflow.url,
+            "COVERTYPE_API_URL": self.source.url,
+            "PETS_SOURCE": f"{self.source.url}/pets.zip",
+            "TRAIN_TOKEN": text["train-token"],
+            "BUNDLE_KEY": text["bundle-key"],
+            "FETCH_BATCH_S3_SECRET_KEY": text["fetch-batch-s3-secret-key"],
+            "TRAIN_S3_SECRET_KEY": text["train-s3-secret-key"],
+            "MLFLOW_TRAIN_PASSWORD": text["train-mlflow-password"],
+            "MLFLOW_CLASSIFY_PASSWORD": text["classify-mlflow-password"],
+        }
+
+    def start_functions(self) -> None:
+        self._deploy()
+
+    def redeploy(self, name: str, memory_mb: int | None = None, **environment: str) -> None:
+        self._deploy(name, memory_mb, **environment)
+
+    def _deploy(self, name: str = "", memory_mb: int | None = None, **environment: str) -> None:
+        """scripts/deploy of a stack.yml with the settings of these tests."""
+        found = yaml.safe_load((ROOT / "stack.yml").read_text())
+        found["functions"]["fetch-batch"]["annotations"]["schedule"] = EVERY_MINUTE
+        for function in found["functions"].values():
+            function["environment"] |= {**SETTINGS, "SABUESO_BUDGET_S": BUDGETS}
+        if name:
+            found["functions"][name]["environment"] |= environment
+        if memory_mb is not None:
+            found["functions"][name]["limits"]["memory"] = f"{memory_mb}Mi"
+            found["functions"][name]["requests"]["memory"] = f"{memory_mb}Mi"
+        file = self.home / "stack.yml"
+        file.write_text(yaml.safe_dump(found))
+        self._env.touch(0o600)
+        self._env.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
+        command = [sys.executable, "-m", "deployment.deploy", "--no-build", "--env", str(self._env), "-f", str(file)]
+        command += ["--keep-secrets", name] if name else []
+        machine = {"PYTHONPATH": os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "functions")])}
+        done = subprocess.run(command, env={**os.environ, **machine}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        for secret in self._settings().values():
+            assert len(secret) < 16 or secret.startswith("http") or secret not in done.stdout + done.stderr
+
+    def settings(self, name: str) -> Settings:
+        where = {"SABUESO_STORE": "s3://sabueso", "AWS_ENDPOINT_URL_S3": self.minio.url}
+        return read_settings({"FUNCTION": name, "SABUESO_SECRETS": str(self.secrets), **where})
+
+    def set_secret(self, name: str, text: str) -> None:
+        super().set_secret(name, text)
+        self._faas_cli("secret", "create", "--replace", name, given=text)
+
+    def listed(self) -> list[dict[str, Any]]:
+        return list(json.loads(self._faas_cli("list", "--json")))
+
+    def _faas_cli(self, *words: str, given: str | None = None) -> str:
+        environment = {**os.environ, "OPENFAAS_URL": self.gateway}
+        done = subprocess.run(
+            ["faas-cli", *words], input=given, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def stop(self) -> None:
+        if (self.home / "stack.yml").exists():
+            self._faas_cli("remove", "-f", str(self.home / "stack.yml"))
+        super().stop()
+        self._forward.stop()
+        self._served.stop()
+
+
+def address_for_functions() -> str:
+    """This machine's address as containers of functions reach it."""
+    named = os.environ.get("SABUESO_E2E_ADDRESS")
+    if named:
+        return named
+    for one in psutil.net_if_addrs().get(FAASD_BRIDGE, []):
+        if one.family == socket.AF_INET:
+            return one.address
+    raise AssertionError(f"no {FAASD_BRIDGE} here: set SABUESO_E2E_ADDRESS to this machine's address for functions")
+
+
+def forwarder(gateway: str) -> Flask:
+    """Hands calls of functions on to a gateway that may listen on loopback alone."""
+    app = Flask("forwarder")
+
+    @app.route("/<path:path>", methods=["GET", "POST"])
+    def forward(path: str) -> Response:
+        kept = {key: value for key, value in request.headers.items() if key in ("Authorization", "Content-Type")}
+        answer = requests.request(
+            request.method, f"{gateway}/{path}", data=request.get_data(), headers=kept, timeout=60
+        )
+        return Response(answer.content, answer.status_code, content_type=answer.headers.get("Content-Type"))
+
+    return app
