@@ -76,7 +76,7 @@ class Smoke:
         return "no page here: this is a gateway without the door"
 
     def _index(self, names: list[dict[str, Any]]) -> str:
-        names += self._ask("GET", "/function/classify", 200).json()["pipelines"]
+        names += self._ask("GET", "/function/classify/", 200).json()["pipelines"]
         return ", ".join(f"{one['name']} {one['version'] or '(no version yet)'}" for one in names)
 
     def _predict(self, one: dict[str, Any]) -> str:
