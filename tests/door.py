@@ -22,6 +22,42 @@ NGINX_NEEDED = "no `nginx` in PATH or /usr/sbin; on Debian: apt install nginx-li
 PROBLEM = json.loads((ROOT / "tests" / "contract" / "schemas" / "problem.json").read_text())
 
 
+def configure(home: Path, template: Path, variables: dict[str, str]) -> None:
+    """home/nginx.conf with a template of infra/nginx, its ${NAME} filled in as the image of nginx does it."""
+    text = re.sub(r"\$\{([A-Z_]+)\}", lambda place: variables[place[1]], template.read_text())
+    (home / "site.conf").write_text(text)
+    # What the image's own nginx.conf sets is set here too, since nothing may be set twice; in folders of the test.
+    paths = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    (home / "nginx.conf").write_text(
+        f"{'user root;' if os.geteuid() == 0 else ''} worker_processes 1; daemon off; pid {home}/nginx.pid;\n"
+        "events { worker_connections 1024; }\n"
+        "http {\n  include /etc/nginx/mime.types; default_type application/octet-stream;\n"
+        "  log_format main '$remote_addr - $remote_user [$time_local] $request $status $body_bytes_sent';\n"
+        f"  access_log {home}/access.log main; sendfile on; keepalive_timeout 65;\n"
+        + "".join(f"  {path}_temp_path {home}/{path};\n" for path in paths)
+        + f"  include {home}/site.conf;\n}}\n"
+    )
+
+
+def nginx_command(home: Path) -> list[str]:
+    return [program("nginx", NGINX_NEEDED), "-e", "stderr", "-p", str(home), "-c", str(home / "nginx.conf")]
+
+
+class PlainGateway(Server):
+    """The gateway of infra/containers.yaml; `functions` are their addresses as host:port."""
+
+    def __init__(self, home: Path, functions: dict[str, str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        places = {f"GATEWAY_{name.upper().replace('-', '_')}": where for name, where in functions.items()}
+        given = {"GATEWAY_PORT": f"127.0.0.1:{self.port}", "GATEWAY_RESOLVER": "127.0.0.1:9", **places}
+        configure(home, ROOT / "infra" / "nginx" / "gateway" / "default.conf.template", given)
+        super().__init__("gateway", nginx_command(home), {}, home)
+
+    def ready(self) -> bool:
+        return requests.get(f"{self.url}/healthz", timeout=5).text == "OK\n"
+
+
 class Nginx(Server):
     """The public door (infra/nginx) in front of a gateway, rendered and started as nginx's image does it."""
 
@@ -42,21 +78,8 @@ class Nginx(Server):
             "DOOR_RATE": "1000r/s",
             **variables,
         }
-        template = (ROOT / "infra" / "nginx" / "templates" / "default.conf.template").read_text()
-        (home / "door.conf").write_text(re.sub(r"\$\{(DOOR_[A-Z_]+)\}", lambda place: environment[place[1]], template))
-        # What the image's own nginx.conf sets is set here too, since nothing may be set twice; in folders of the test.
-        paths = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        (home / "nginx.conf").write_text(
-            f"{'user root;' if os.geteuid() == 0 else ''} worker_processes 1; daemon off; pid {home}/nginx.pid;\n"
-            "events { worker_connections 1024; }\n"
-            "http {\n  include /etc/nginx/mime.types; default_type application/octet-stream;\n"
-            "  log_format main '$remote_addr - $remote_user [$time_local] $request $status $body_bytes_sent';\n"
-            f"  access_log {home}/access.log main; sendfile on; keepalive_timeout 65;\n"
-            + "".join(f"  {path}_temp_path {home}/{path};\n" for path in paths)
-            + f"  include {home}/door.conf;\n}}\n"
-        )
-        command = [program("nginx", NGINX_NEEDED), "-e", "stderr", "-p", str(home), "-c", str(home / "nginx.conf")]
-        super().__init__("nginx", command, environment, home)
+        configure(home, ROOT / "infra" / "nginx" / "templates" / "default.conf.template", environment)
+        super().__init__("nginx", nginx_command(home), environment, home)
 
     def prepare(self) -> subprocess.CompletedProcess[str]:
         script = [str(ROOT / "infra" / "nginx" / "certificate.sh")]

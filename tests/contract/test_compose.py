@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from deployment.secret_values import VARIABLES
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text(encoding="utf-8"))
 # Secrets that compose does without, and those that only the functions have.
@@ -38,11 +40,12 @@ def test_env_example_names_the_variables_of_compose_and_stack_each_once_and_no_o
     found = _example_variables()
     assert len(found) == len(set(found))
     named = set()
-    for file in ("stack.yml", "infra/compose.yaml"):
+    for file in ("stack.yml", "infra/compose.yaml", "infra/containers.yaml"):
         lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
         named |= set(PLACE.findall("\n".join(line for line in lines if not line.lstrip().startswith("#"))))
-    named |= {secret["environment"] for secret in COMPOSE["secrets"].values()}
-    assert set(found) == named | set(FUNCTION_SECRETS)
+    plain = yaml.safe_load((ROOT / "infra" / "containers.yaml").read_text(encoding="utf-8"))
+    named |= {secret["environment"] for secret in (*COMPOSE["secrets"].values(), *plain["secrets"].values())}
+    assert set(found) == named
 
 
 def test_env_example_holds_no_usable_password_and_compose_insists_on_each() -> None:
@@ -77,7 +80,7 @@ def test_every_key_is_one_that_compose_reads() -> None:
             assert how == {"condition": "service_completed_successfully" if ends else "service_healthy"}, name
 
 
-def _compose_command() -> list[str] | None:
+def compose_command() -> list[str] | None:
     for command in (["docker", "compose"], ["docker-compose"]):
         there = shutil.which(command[0])
         if there and subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0:
@@ -91,7 +94,7 @@ def test_compose_itself_takes_the_file(tmp_path: Path) -> None:
     It needs no Docker server. Where there is none, nothing more than the lists of keys above is checked; this test is
     not skipped then, since no machine is asked to have Docker for the tests.
     """
-    command = _compose_command()
+    command = compose_command()
     if command is None:
         return
     subprocess.run([ROOT / "scripts" / "make-env", tmp_path / "env"], check=True, capture_output=True)
@@ -183,18 +186,14 @@ def test_operations_tells_of_every_variable_and_every_secret() -> None:
             assert f"`{name}`" in text, name
 
 
-def test_install_makes_every_secret_from_a_variable_that_make_env_fills() -> None:
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    made = dict(re.findall(r"^  secret ([a-z0-9-]+) (\S+)$", text, re.MULTILINE))
+def test_scripts_deploy_makes_every_secret_from_a_variable_of_infra_env() -> None:
     stack = yaml.safe_load((ROOT / "stack.yml").read_text(encoding="utf-8"))
-    assert set(made) == {name for function in stack["functions"].values() for name in function["secrets"]}
+    assert set(VARIABLES) == {name for function in stack["functions"].values() for name in function["secrets"]}
     example = (ROOT / "infra" / ".env.example").read_text(encoding="utf-8")
-    for name, value in made.items():
-        if name.endswith("-access-key"):
-            assert value == name.removesuffix("-s3-access-key")
-        else:
-            assert f"\n{value[2:-1]}=CHANGE-ME\n" in example, name
-    assert {made[name] for name in FUNCTION_SECRETS.values()} == {f'"${variable}"' for variable in FUNCTION_SECRETS}
+    for name, (variable, default) in VARIABLES.items():
+        assert f"\n{variable}={default or 'CHANGE-ME'}\n" in example, name
+        assert (default is not None) == name.endswith("-access-key"), name
+    assert {VARIABLES[name][0] for name in FUNCTION_SECRETS.values()} == set(FUNCTION_SECRETS)
 
 
 def test_another_s3_server_reaches_mlflow_and_the_container_that_makes_accounts() -> None:
