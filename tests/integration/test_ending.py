@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,8 +21,22 @@ from flask import Flask
 from conftest import Served
 from deployed import Function
 from ports import free_port
+from servers import ROOT, missing
 
 pytestmark = pytest.mark.integration
+
+
+def environment_of(name: str, home: Path) -> dict[str, str]:
+    return {
+        "FUNCTION": name,
+        "HOST": "127.0.0.1",
+        "PORT": str(free_port()),
+        "SABUESO_STORE": f"file://{home}/store",
+        "SABUESO_SECRETS": str(home / "secrets"),
+        "SABUESO_SCRATCH": str(home / "scratch"),
+        "SABUESO_TRIGGER": "off",
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+    }
 
 
 @pytest.fixture
@@ -27,18 +44,8 @@ def function(tmp_path: Path, secrets: Path) -> Callable[..., Function]:
     """function("classify", NAME="value"): a started one, in a process of its own."""
 
     def start(name: str, **environment: str) -> Function:
-        port = free_port()
-        fixed = {
-            "FUNCTION": name,
-            "HOST": "127.0.0.1",
-            "PORT": str(port),
-            "SABUESO_STORE": f"file://{tmp_path}/store",
-            "SABUESO_SECRETS": str(secrets),
-            "SABUESO_SCRATCH": str(tmp_path / "scratch"),
-            "SABUESO_TRIGGER": "off",
-            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
-        }
-        one = Function(name, port, {**fixed, **environment}, tmp_path)
+        fixed = environment_of(name, tmp_path)
+        one = Function(name, int(fixed["PORT"]), {**fixed, **environment}, tmp_path)
         one.start()
         return one
 
@@ -104,6 +111,40 @@ def test_a_body_that_is_still_being_sent_is_waited_for(function: Callable[..., F
     assert b"urn:sabueso:problem:" in answer.read()
     wire.close()
     assert code(one) == 0
+
+
+def test_it_does_not_wait_for_calls_that_nobody_can_answer_any_more(
+    function: Callable[..., Function], tmp_path: Path
+) -> None:
+    """Loopback is gone before the signal comes, as where faasd replaces a function; the call is cut in the middle."""
+    program = [sys.executable, str(ROOT / "functions" / "server.py")]
+    script = (
+        "import os, signal, socket, subprocess, sys, time\n"
+        "subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)\n"
+        "child = subprocess.Popen(sys.argv[1:])\n"
+        "def connect():\n"
+        "    try: return socket.create_connection(('127.0.0.1', int(os.environ['PORT'])), 1)\n"
+        "    except OSError: return None\n"
+        "while not (wire := connect()): time.sleep(0.05)\n"
+        "wire.sendall(b'POST /covertype HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 9\\r\\n\\r\\n1234')\n"
+        "time.sleep(0.5)\n"
+        "subprocess.run(['ip', 'link', 'set', 'lo', 'down'], check=True)\n"
+        "began = time.monotonic()\n"
+        "child.terminate()\n"
+        "code = child.wait(60)\n"
+        "print(code, time.monotonic() - began)\n"
+    )
+    environment = {**os.environ, **environment_of("classify", tmp_path), "SABUESO_LINGER_S": "20"}
+    as_root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive", "--preserve-env"]
+    command = [*as_root, "unshare", "--net", sys.executable, "-c", script, *program]
+    if shutil.which(command[0]) is None:
+        missing("a network of its own needs root (unshare --net), and here is no sudo")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    if not done.stdout.strip():
+        missing(f"a network of its own needs root (unshare --net): {done.stderr[-300:]}")
+    code_, seconds = done.stdout.split()[-2:]
+    assert int(code_) != 0, done.stdout + done.stderr  # a watchdog in front ends then
+    assert float(seconds) < 15
 
 
 def test_it_goes_on_for_a_while_where_a_watchdog_goes_on_sending_calls(function: Callable[..., Function]) -> None:
