@@ -1,7 +1,4 @@
-"""The manifests of infra/openfaas/kubernetes against compose.yaml, stack.yml and the scripts in the images.
-
-No cluster and no kubectl: what kustomize would do to them is little enough to be read here as well.
-"""
+"""The manifests of infra/openfaas/kubernetes against compose.yaml, stack.yml and the scripts in the images."""
 
 from __future__ import annotations
 
@@ -96,9 +93,8 @@ def test_a_workload_runs_what_compose_runs(name: str) -> None:
 def test_images_that_compose_builds_are_pulled_from_the_registry_of_the_functions() -> None:
     functions = DEFAULT.sub(r"\1", FUNCTIONS["classify"]["image"])
     built = {one["image"].split(":")[0] for one in COMPOSE["services"].values() if one["image"].endswith(":local")}
-    assert {one["name"]: f"{one['newName']}:{one['newTag']}" for one in KUSTOMIZATION["images"]} == {
-        one: functions.replace("/classify:", f"/{one.split('/')[1]}:") for one in built
-    }
+    pulled = {one["name"]: f"{one['newName']}:{one['newTag']}" for one in KUSTOMIZATION["images"]}
+    assert pulled == {one: functions.replace("classify", one.split("/")[1]) for one in built}
 
 
 @each_workload
@@ -123,8 +119,7 @@ def test_secrets_are_the_files_that_compose_and_the_scripts_know(name: str) -> N
             assert volume["secret"]["defaultMode"] == 0o440
             files = {item["path"]: item["key"] for item in volume["secret"]["items"]}
     assert files == {one: SECRETS[one] for one in COMPOSE["services"][SERVICE_OF[name]].get("secrets", [])}
-    script = {"mlflow": "start", "accounts": "make_accounts.py"}.get(name)
-    if script:
+    if script := {"mlflow": "start", "accounts": "make_accounts.py"}.get(name):
         text = (ROOT / "infra" / "mlflow" / script).read_text(encoding="utf-8")
         assert set(files) == set(re.findall(r"\b[a-z0-9_]+\b", text)) & set(SECRETS)
     paths = [value for value in _environment(_container(name)).values() if value.startswith("/run/secrets/")]
@@ -138,11 +133,8 @@ def test_a_pod_can_gain_no_rights_and_cannot_eat_a_node(name: str) -> None:
     assert pod["automountServiceAccountToken"] is False and pod["enableServiceLinks"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True and pod["securityContext"]["runAsUser"] > 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    sealed = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert container["securityContext"] == sealed
     assert set(container["resources"]["requests"]) == {"cpu", "memory"} and container["resources"]["limits"]["memory"]
     claims = {one["metadata"]["name"] for one in WORKLOADS[name]["spec"].get("volumeClaimTemplates", [])}
     assert {one["name"] for one in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]} | claims
