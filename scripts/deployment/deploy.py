@@ -14,16 +14,18 @@ from typing import Any
 import requests
 
 from common.errors import WrongSettings
-from deployment.env_file import ENV_FILE, ROOT, read_settings_of
+from deployment.env_file import ENV_FILE, ROOT, read_settings_of, with_commit
 from deployment.faas_cli import BUILDERS, Programs, StepFailed, end_of
+from deployment.images import find_image
 from deployment.secret_values import VARIABLES, secret_values
 from deployment.smoke import smoke
+from deployment.way_back import way_back
 from local.stack import Function, read_stack
 
 DEFAULT_GATEWAY = "http://127.0.0.1:8080"
 QUIET_S, LOOK_S = 60.0, 0.5
-FIRST_CALLS_S = 30.0
-UNNAMED = ("", "unknown", "latest")
+FIRST_CALLS_S, PULL_S = 30.0, 5.0
+SLOW = ("deadline exceeded", "Client.Timeout", "status code: 502", "status code: 504")
 
 
 def read_arguments(argv: list[str]) -> argparse.Namespace:
@@ -64,6 +66,7 @@ class Deployment:
             ("ask the gateway", self.ask_gateway),
             *secrets,
             *build,
+            ("look for secrets and images", self.look),
             ("wait for a fetch that runs", self.wait_for_quiet),
             ("deploy", self.deploy),
             ("wait until each function is ready", self.wait_until_ready),
@@ -92,11 +95,6 @@ class Deployment:
             variable, default = VARIABLES[name]
             source = default if value == default else f'"${variable}"'
             self.programs.run(*words, given=value, shown=f"printf %s {source} | {' '.join(words)}")
-        # faas-cli ends with 0 also where the gateway refused a secret.
-        have = {one["name"] for one in self.programs.listed("secret", "list")}
-        missing = sorted(set(self.secrets) - have)
-        if missing and not self.programs.dry:
-            raise StepFailed(f"the gateway did not take {', '.join(missing)}: see its log")
 
     def build(self) -> None:
         builder = "docker" if self.programs.dry else self.programs.builder()
@@ -111,6 +109,25 @@ class Deployment:
             given = [f"--build-arg={key}={value}" for key, value in one.build_arguments.items()]
             self.programs.run(builder, "build", *given, "--tag", one.image, f"build/{one.name}", aloud=True)
             self.programs.run(builder, "push", one.image, aloud=True)
+
+    def look(self) -> None:
+        """faasd takes the running function away before it finds that a secret or an image of the new one is missing.
+
+        And faas-cli ends with 0 also where the gateway refused a secret.
+        """
+        have = {one["name"] for one in self.programs.listed("secret", "list")}
+        missing = sorted({name for one in self.functions for name in one.secrets} - have)
+        if missing and not self.programs.dry:
+            why = "was it refused? See its log" if self.secrets else "leave --keep-secrets out, and they are set"
+            raise StepFailed(f"the gateway has no secret {', '.join(missing)}: {why}")
+        for one in self.functions:
+            if self.programs.dry:
+                say(f"    GET the manifest of {one.image}")
+                continue
+            there, told = find_image(one.image)
+            say(f"    {one.image}: {told}")
+            if there is False:
+                raise StepFailed(f"there is no image {one.image}: {told}. Build and push it (without --no-build)")
 
     def wait_for_quiet(self) -> None:
         """Where a redeploy cuts the network off at once (faasd), the answer that a source is giving would be lost."""
@@ -136,7 +153,28 @@ class Deployment:
 
     def deploy(self) -> None:
         self.deploying = True
-        self.programs.run("faas-cli", "deploy", "-f", str(self.arguments.stack), *self.filter(), aloud=True)
+        words = ("faas-cli", "deploy", "--timeout=10m", "-f", str(self.arguments.stack), *self.filter())
+        until = time.monotonic() + self.arguments.wait
+        while True:
+            try:
+                say(end_of(self.programs.run(*words)).removeprefix(":\n"))
+                break
+            except StepFailed as error:
+                # The gateway gives up after a minute; the provider behind it goes on pulling a large image.
+                if time.monotonic() > until or not any(sign in str(error) for sign in SLOW):
+                    raise
+                say("    the gateway waits for an image that is still being pulled; once more ...")
+                time.sleep(PULL_S)
+        if self.programs.dry:
+            return
+        # The community edition on Kubernetes answers well also where it refused an update, and the old image goes on.
+        found = {one["name"]: one["image"] for one in self.programs.listed("list")}
+        for one in self.functions:
+            if found.get(one.name) != one.image:
+                raise StepFailed(
+                    f"{one.name} runs {found.get(one.name, 'not at all')}, not {one.image}: see the log of the "
+                    "gateway's provider. May anybody pull it? The community edition on Kubernetes takes no other"
+                )
 
     def wait_until_ready(self) -> None:
         until = time.monotonic() + self.arguments.wait
@@ -177,42 +215,9 @@ class Deployment:
         return ["--regex", f"^({'|'.join(sorted(self.names()))})$"] if self.arguments.functions else []
 
     def way_back(self) -> str:
-        """What a person does after a failure to have again what was there before."""
         if not self.deploying:
             return "No function was touched: what ran before goes on."
-        if not self.before:
-            return f"To undo: faas-cli remove -f {self.arguments.stack} (secrets and data stay)"
-        lines = []
-        for one in self.functions:
-            image = self.before.get(one.name)
-            if image is None:
-                lines.append(f"faas-cli remove {one.name}")
-            elif image != one.image and (ending := image.rpartition(f"/{one.name}:"))[1]:
-                lines.append(
-                    f"REGISTRY={ending[0]} TAG={ending[2]} scripts/deploy --no-build --keep-secrets {one.name}"
-                )
-            elif image != one.image:
-                lines.append(
-                    f"{one.name} ran {image}, which is not REGISTRY/{one.name}:TAG: put that name into stack.yml"
-                )
-            else:
-                lines.append(f"{one.name} ran an image of the same name ({image}): set TAG, and there is a way back")
-        return "To undo:\n" + "\n".join(f"    {line}" for line in lines)
-
-
-def with_commit(settings: Mapping[str, str]) -> dict[str, str]:
-    """TAG and GIT_COMMIT from git where they are not set, so that each deployment has a name to go back to."""
-    found = dict(settings)
-    if found.get("GIT_COMMIT", "") in UNNAMED or not found.get("TAG"):
-        words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-        try:
-            commit = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
-        except (OSError, subprocess.CalledProcessError):
-            commit = ""
-        if found.get("GIT_COMMIT", "") in UNNAMED and commit:
-            found["GIT_COMMIT"] = commit
-        found["TAG"] = found.get("TAG") or commit or "latest"
-    return found
+        return way_back(self.functions, self.before, self.arguments.stack)
 
 
 def chosen(functions: list[Function], names: list[str]) -> list[Function]:

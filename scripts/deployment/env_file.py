@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from common.errors import FieldError, WrongSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = ROOT / "infra" / ".env"
+UNKNOWN = ("", "unknown")
 
 
 def read_env(text: str) -> dict[str, str]:
@@ -35,3 +37,18 @@ def read_settings_of(file: Path | None, environment: Mapping[str, str] = os.envi
     path = file or ENV_FILE
     in_file = read_env(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return {**in_file, **{name: value for name, value in environment.items() if value}}
+
+
+def with_commit(settings: Mapping[str, str]) -> dict[str, str]:
+    """TAG and GIT_COMMIT from git where they are not set, so that each deployment has a name to go back to."""
+    found = dict(settings)
+    if found.get("GIT_COMMIT", "") in UNKNOWN or not found.get("TAG"):
+        words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        try:
+            commit = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            commit = ""
+        if found.get("GIT_COMMIT", "") in UNKNOWN and commit:
+            found["GIT_COMMIT"] = commit
+        found["TAG"] = found.get("TAG") or commit or "latest"
+    return found

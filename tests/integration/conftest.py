@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from accounts import Accounts, running
+from classify.app import create_app as create_classify
 from common.errors import AlreadyRunning, Conflict
-from common.objects import Objects, open_objects
+from common.objects import FolderObjects, Objects, open_objects
 from common.objects_s3 import S3Objects
-from common.settings import read_settings
+from common.settings import Settings, read_settings
+from conftest import Served
+from deploying import Site, make_gateway
 from servers import Minio, Mysql, S3Server, Versitygw
 
 WRITERS = 40
@@ -81,3 +85,13 @@ def run_at_once(calls: list[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(one, calls))
+
+
+@pytest.fixture
+def site(make_settings: Callable[..., Settings], serve: Callable[[Flask], Served], tmp_path: Path) -> Site:
+    """The functions on a gateway, nothing collected and no version yet; their store is the folder tmp_path/store."""
+    settings = make_settings("covertype", "pets")
+    classify = create_classify(make_settings("covertype", "pets", SABUESO_STORE=""))
+    (tmp_path / "site").mkdir()
+    gateway = make_gateway(classify, settings, FolderObjects(tmp_path / "store"))
+    return Site(tmp_path / "site", serve(gateway), settings)

@@ -1,0 +1,88 @@
+"""A gateway with the three functions, a faas-cli that keeps what it is told, and scripts/deploy and scripts/smoke."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from common.objects import FolderObjects
+from common.settings import Settings
+from conftest import Served
+from deployment.secret_values import VARIABLES
+from fetch_batch.app import create_app as create_fetch_batch
+from servers import ROOT
+from train.app import create_app as create_train
+
+PASSWORDS = {variable: f"a-password-for-{name}" for name, (variable, default) in VARIABLES.items() if default is None}
+PLACES = (str(ROOT / "scripts"), str(ROOT / "functions"))
+
+
+class Site:
+    """A gateway with the three functions, a faas-cli, and the commands."""
+
+    def __init__(self, folder: Path, gateway: Served, settings: Settings) -> None:
+        self.folder, self.gateway, self.settings = folder, gateway, settings
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.program("faas-cli", f'exec "{sys.executable}" "{ROOT}/tests/fake_faas_cli.py" "$@"')
+        self.state(secrets=[])
+
+    def program(self, name: str, line: str) -> None:
+        (self.bin / name).write_text(f"#!/bin/sh\n{line}\n")
+        (self.bin / name).chmod(0o755)
+
+    def state(self, **facts: Any) -> None:
+        usual = {"secrets": sorted(VARIABLES), "functions": {}, "broken": [], "refused": []}
+        self.folder.joinpath("state.json").write_text(json.dumps({**usual, "stuck": False, "slow": False, **facts}))
+
+    def calls(self) -> list[dict[str, Any]]:
+        file = self.folder / "calls.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def words(self) -> list[str]:
+        return [" ".join(call["words"]) for call in self.calls()]
+
+    def run(self, module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        machine = {
+            "PATH": f"{self.bin}:/usr/bin:/bin",
+            "HOME": str(self.folder),
+            "PYTHONPATH": os.pathsep.join(PLACES),
+            "FAKE_FAAS_CLI": str(self.folder),
+            "OPENFAAS_URL": self.gateway.url,
+            "TAG": "v2",
+            "REGISTRY": "127.0.0.1:9/sabueso",
+        }
+        command = [sys.executable, "-m", f"deployment.{module}", *arguments]
+        return subprocess.run(
+            command, env={**machine, **environment}, capture_output=True, text=True, check=False, cwd=self.folder
+        )
+
+    def deploy(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = self.run("deploy", *arguments, **{**PASSWORDS, **environment})
+        for password in PASSWORDS.values():
+            assert password not in done.stdout + done.stderr + " ".join(self.words())
+        return done
+
+
+def make_gateway(classify: Flask, settings: Settings, store: FolderObjects) -> Flask:
+    """The functions under the paths of a gateway whose own calls need a password."""
+    gateway = Flask("gateway", static_folder=None)
+
+    @gateway.get("/system/functions")
+    def listed() -> Response:
+        return Response("unauthorized", 401)
+
+    apps = {
+        "/function/classify": classify,
+        "/function/fetch-batch": create_fetch_batch(settings, store),
+        "/function/train": create_train(settings, store),
+    }
+    gateway.wsgi_app = DispatcherMiddleware(gateway.wsgi_app, apps)  # type: ignore[method-assign, assignment]
+    return gateway

@@ -1,0 +1,52 @@
+"""scripts/smoke in front of real functions, and in front of a gateway where something is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from common.objects import FolderObjects
+from conftest import Served
+from deploying import Site, make_gateway
+
+pytestmark = pytest.mark.integration
+
+
+def test_smoke_fails_where_no_version_serves_or_nobody_answers(site: Site) -> None:
+    done = site.run("smoke", site.gateway.url)
+    assert done.returncode == 1
+    assert "FAIL classify/pets: no version serves yet" in done.stdout
+    assert site.run("smoke", "--no-model", site.gateway.url).returncode == 0
+    told = site.run("smoke", "--json", "http://127.0.0.1:9")
+    found = json.loads(told.stdout)
+    assert (told.returncode, found["failed"] > 0) == (1, True)
+    assert all(set(one) == {"check", "ok", "told"} for one in found["checks"])
+    assert site.run("smoke", "example.org").returncode == 2
+
+
+def test_smoke_notices_a_train_that_is_open(site: Site, serve: Callable[[Flask], Served]) -> None:
+    app = Flask("open")
+
+    @app.route("/function/<path:path>", methods=["GET", "POST"])
+    def all_the_same(path: str) -> dict[str, Any]:
+        return {"pipelines": [], "state": "idle", "reason": "", "examples": 0, "samples": 0, "lost_answers": 0}
+
+    done = site.run("smoke", serve(app).url)
+    assert done.returncode == 1
+    assert "FAIL train/covertype, no token: 200 instead of 401" in done.stdout
+
+
+def test_smoke_sends_a_picture_and_a_row(
+    serving: Any, serve: Callable[[Flask], Served], site: Site, tmp_path: Path
+) -> None:
+    gateway = make_gateway(serving.app, site.settings, FolderObjects(tmp_path / "empty"))
+    done = site.run("smoke", serve(gateway).url)
+    assert "ok   classify/pets: a picture is" in done.stdout, done.stdout
+    assert "ok   classify/flowers: a row is" in done.stdout
+    assert "ok   classify/flowers, bad input: 4" in done.stdout
+    assert done.returncode == 0, done.stdout
