@@ -36,7 +36,9 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
         "-f", "--stack", type=Path, metavar="FILE", default=ROOT / "stack.yml", help="default stack.yml"
     )
     parser.add_argument("--no-build", action="store_true", help="the gateway pulls images that are in the registry")
-    parser.add_argument("--keep-secrets", action="store_true", help="the gateway has the secrets already")
+    secrets = parser.add_mutually_exclusive_group()
+    secrets.add_argument("--keep-secrets", action="store_true", help="the gateway has the secrets already")
+    secrets.add_argument("--only-secrets", action="store_true", help="set the secrets and deploy nothing")
     parser.add_argument("--wait", type=float, default=180, metavar="SECONDS", help="for readiness (default 180)")
     parser.add_argument("--dry-run", action="store_true", help="print what would be run; run nothing, call nothing")
     return parser.parse_args(argv)
@@ -62,11 +64,15 @@ class Deployment:
         """What is done, each with its name."""
         build = [] if self.arguments.no_build else [("build and push the images", self.build)]
         secrets = [] if self.arguments.keep_secrets else [("set the secrets", self.set_secrets)]
+        look = ("look for the secrets", self.look_for_secrets)
+        if self.arguments.only_secrets:
+            return [("ask the gateway", self.ask_gateway), *secrets, look]
         return [
             ("ask the gateway", self.ask_gateway),
             *secrets,
+            look,
             *build,
-            ("look for secrets and images", self.look),
+            ("look for the images", self.look_for_images),
             ("wait for a fetch that runs", self.wait_for_quiet),
             ("deploy", self.deploy),
             ("wait until each function is ready", self.wait_until_ready),
@@ -110,16 +116,16 @@ class Deployment:
             self.programs.run(builder, "build", *given, "--tag", one.image, f"build/{one.name}", aloud=True)
             self.programs.run(builder, "push", one.image, aloud=True)
 
-    def look(self) -> None:
-        """faasd takes the running function away before it finds that a secret or an image of the new one is missing.
-
-        And faas-cli ends with 0 also where the gateway refused a secret.
-        """
+    def look_for_secrets(self) -> None:
+        """faas-cli ends with 0 also where the gateway refused a secret."""
         have = {one["name"] for one in self.programs.listed("secret", "list")}
         missing = sorted({name for one in self.functions for name in one.secrets} - have)
         if missing and not self.programs.dry:
             why = "was it refused? See its log" if self.secrets else "leave --keep-secrets out, and they are set"
             raise StepFailed(f"the gateway has no secret {', '.join(missing)}: {why}")
+
+    def look_for_images(self) -> None:
+        """faasd takes the running function away before it finds that the image of the new one is missing."""
         for one in self.functions:
             if self.programs.dry:
                 say(f"    GET the manifest of {one.image}")

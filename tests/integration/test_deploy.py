@@ -73,11 +73,18 @@ def test_one_function_gets_its_own_secrets_and_no_others(site: Site) -> None:
     assert (unknown.returncode, "clasify is not in stack.yml" in unknown.stderr) == (2, True)
 
 
+def test_only_the_secrets(site: Site) -> None:
+    done = site.deploy("--only-secrets")
+    assert done.returncode == 0, done.stderr
+    assert {line.split()[0] for line in site.words()} == {"list", "secret"}
+    assert "The secrets are set" in done.stdout
+
+
 def test_a_gateway_that_takes_no_call_is_told_with_what_to_do(site: Site) -> None:
     site.state(broken=["list"])
     done = site.deploy("--no-build")
     assert done.returncode == 1
-    assert "step 1 of 7 (ask the gateway) failed" in done.stderr
+    assert "step 1 of 8 (ask the gateway) failed" in done.stderr
     assert "unauthorized access" in done.stderr
     assert f"faas-cli login --gateway {site.gateway.url}" in done.stderr
     assert "No function was touched" in done.stderr
@@ -87,7 +94,7 @@ def test_a_secret_that_the_gateway_refused_stops_the_deployment(site: Site) -> N
     site.state(secrets=[], refused=["bundle-key"])
     done = site.deploy("--no-build")
     assert done.returncode == 1
-    assert "step 3 of 7 (look for secrets and images) failed: the gateway has no secret bundle-key" in done.stderr
+    assert "step 3 of 8 (look for the secrets) failed: the gateway has no secret bundle-key" in done.stderr
     assert not [line for line in site.words() if line.startswith("deploy")]
 
 
@@ -96,7 +103,7 @@ def test_a_failed_deployment_tells_how_to_have_the_old_one_again(site: Site) -> 
     site.state(functions={**before, "classify": "other/place:v0"}, broken=["deploy"])
     done = site.deploy("--no-build")
     assert done.returncode == 1
-    assert "step 5 of 7 (deploy) failed" in done.stderr
+    assert "step 6 of 8 (deploy) failed" in done.stderr
     again = "REGISTRY=127.0.0.1:9/sabueso TAG=v1 scripts/deploy --no-build --keep-secrets"
     assert f"{again} train" in done.stderr and f"{again} fetch-batch" in done.stderr
     assert "classify ran other/place:v0" in done.stderr
