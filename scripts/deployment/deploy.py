@@ -271,11 +271,12 @@ def main(argv: list[str]) -> int:
         except KeyboardInterrupt:
             print(f"\n! stopped in step {number} of {len(steps)} ({name}). {deployment.way_back()}", file=sys.stderr)
             return 130
-    say(
-        "Nothing was run."
-        if arguments.dry_run
-        else f"Deployed. To see it from outside: scripts/smoke {deployment.gateway}"
-    )
+    if arguments.dry_run:
+        say("Nothing was run.")
+    elif arguments.only_secrets:
+        say("The secrets are set. Functions read them when they use them; on Kubernetes that may take a minute.")
+    else:
+        say(f"Deployed. {deployment.way_back()}\nTo see it as strangers do: scripts/smoke https://YOUR-DOOR")
     return 0
 
 

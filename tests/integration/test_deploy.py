@@ -35,6 +35,7 @@ def test_a_deployment_sets_the_secrets_deploys_and_calls_each_function(site: Sit
         assert f"{name} is ready: 127.0.0.1:9/sabueso/{name}:v2" in done.stdout
     assert "FAIL" not in done.stdout
     assert "train/covertype, no token: 401" in done.stdout
+    assert "To undo: faas-cli remove -f" in done.stdout
 
 
 def test_a_dry_run_shows_every_command_and_runs_none(site: Site) -> None:
