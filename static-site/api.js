@@ -1,8 +1,12 @@
 // Calls to classify, and the one kind of error that they end in.
 
 const TIMEOUT_S = 30;
+// A function that is deployed anew is away for some seconds: its gateway says so in plain text, the door with 503.
+const AWAY_S = 20;
+const AWAY = [404, 500, 502, 503, 504];
 
-/** kind: `http` (the server said no), `no-model`, `timeout`, `network`, `garbled`, `here` (found before sending). */
+/** kind: `http` (the server said no), `away` (no function answered), `no-model`, `timeout`, `network`, `garbled`,
+ *  `here` (found before sending). */
 export class Problem extends Error {
   constructor(kind, facts = {}) {
     super(facts.detail ?? kind);
@@ -18,7 +22,7 @@ export class Problem extends Error {
   }
 
   get worthRetrying() {
-    return ["no-model", "timeout", "network", "garbled"].includes(this.kind) || [429, 500, 502, 503, 504].includes(this.status);
+    return ["away", "no-model", "timeout", "network", "garbled"].includes(this.kind) || [429, 500, 502, 503, 504].includes(this.status);
   }
 }
 
@@ -38,14 +42,30 @@ function retryAfter(response) {
 async function problemOf(response) {
   const retryAfterS = retryAfter(response);
   if (!(response.headers.get("Content-Type") ?? "").startsWith("application/problem+json")) {
-    return new Problem("http", { status: response.status, retryAfterS }); // a proxy's own page, not ours
+    const kind = AWAY.includes(response.status) ? "away" : "http"; // a proxy's own words, not ours
+    return new Problem(kind, { status: response.status, retryAfterS });
   }
   const document = await response.json();
-  const kind = response.status === 503 && retryAfterS !== null ? "no-model" : "http";
-  return new Problem(kind, { ...document, status: response.status, retryAfterS });
+  const kind = { "urn:sabueso:problem:no-model": "no-model", "urn:sabueso:problem:unavailable": "away" }[document.type];
+  return new Problem(kind ?? "http", { ...document, status: response.status, retryAfterS });
 }
 
+const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
+
+/** Ask, and ask again for AWAY_S while no function answers. */
 async function call(url, signal, options = {}) {
+  const until = Date.now() + AWAY_S * 1000;
+  for (;;) {
+    try {
+      return await ask(url, signal, options);
+    } catch (problem) {
+      if (problem.kind !== "away" || Date.now() > until || signal.aborted) throw problem;
+      await pause(1000);
+    }
+  }
+}
+
+async function ask(url, signal, options) {
   const stop = new AbortController();
   let late = false;
   const timer = setTimeout(() => {

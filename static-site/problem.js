@@ -8,7 +8,7 @@ function lead(problem) {
   if (problem.kind === "timeout") return t("problemTimeout", { s: problem.seconds });
   if (problem.kind === "network") return t("problemNetwork");
   if (problem.kind === "garbled") return t("problemGarbled");
-  if ([502, 504].includes(problem.status)) return t("problem503");
+  if (problem.kind === "away") return t("problem503");
   const key = `problem${problem.status}`;
   return has(key) ? t(key) : t("problemOther", { status: problem.status });
 }

@@ -129,9 +129,22 @@ def predictions(pipeline: str) -> Document:
     }
 
 
+# What classify says with each status, in the pages' tests.
+KINDS = {
+    400: "malformed",
+    404: "not-found",
+    413: "too-large",
+    415: "wrong-type",
+    422: "unusable",
+    429: "too-many-requests",
+    500: "internal",
+    503: "no-model",
+}
+
+
 def problem(status: int, detail: str, errors: list[Document] | None = None) -> Document:
     return {
-        "type": f"https://sabueso.example/problems/{status}",
+        "type": f"urn:sabueso:problem:{KINDS[status]}",
         "status": status,
         "title": "Problem",
         "detail": detail,

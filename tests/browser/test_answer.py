@@ -8,6 +8,7 @@ from flask import Response
 from playwright.sync_api import Page, expect
 
 from browser.gateway import Gateway
+from conftest import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -134,13 +135,37 @@ def test_no_model_while_classifying_says_when_to_try_again(open_page: Open, gate
     expect(alert.get_by_role("button", name="Try again")).to_be_visible()
 
 
+@pytest.mark.parametrize("status", [404, 500, 502])
+def test_while_no_function_answers_the_page_asks_again_by_itself(
+    open_page: Open, gateway: Gateway, status: int
+) -> None:
+    gateway.refusal = lambda: Response("error finding function classify", status)
+    page = open_page("covertype", clock=True)
+    page.get_by_role("button", name="Classify").click()
+    expect(page.get_by_role("button", name="Classifying…")).to_be_disabled()
+    wait_until(lambda: len(gateway.received) == 1)
+    gateway.refusal = None
+    page.clock.run_for(1_500)
+    expect(page.locator("h3")).to_be_visible()
+    assert len(gateway.received) == 2
+
+
 def test_a_proxys_own_error_page_is_not_shown_as_a_problem_document(open_page: Open, gateway: Gateway) -> None:
     gateway.refusal = lambda: Response("<h1>Bad Gateway</h1>", 502)
-    page = open_page("covertype")
+    page = open_page("covertype", clock=True)
     page.get_by_role("button", name="Classify").click()
     alert = page.get_by_role("alert")
+    for asked in range(1, 40):
+        wait_until(lambda asked=asked: len(gateway.received) >= asked or alert.count())
+        if alert.count():
+            break
+        page.clock.run_for(1_000)
+    assert len(gateway.received) > 15
     expect(alert).to_contain_text("The service is not available just now.")
     expect(alert).not_to_contain_text("<h1>")
+    gateway.refusal = None
+    alert.get_by_role("button", name="Try again").click()
+    expect(page.locator("h3")).to_be_visible()
 
 
 def test_card_follows_a_new_version_and_the_answer_stays(open_page: Open, gateway: Gateway) -> None:
