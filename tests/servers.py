@@ -253,6 +253,7 @@ class Mlflow(Server):
             "MLFLOW_BUCKET_URL": f"s3://{bucket}",
             "MLFLOW_HOST": host,
             "MLFLOW_ALLOWED_HOSTS": f"{host}:*",
+            "MLFLOW_READERS": "",
             "MLFLOW_PORT": str(self.port),
             "MLFLOW_WORKERS": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
