@@ -16,7 +16,7 @@ from local.stack import ROOT, Function
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 TIMEOUT_S = 65
-# As the community edition: an async body may have 256,000 bytes.
+# As the community edition: an async body may have 256,000 bytes, and is refused with 500 beyond that.
 MAX_ASYNC = 256_000
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host", "content-length"}
 
@@ -33,6 +33,8 @@ def create_gateway(functions: Mapping[str, Function], ports: Mapping[str, int]) 
     waiting: queue.Queue[tuple[str, str, str, bytes, dict[str, str], str]] = queue.Queue()
 
     def call(name: str, path: str, method: str, body: bytes, headers: dict[str, str], query: str) -> Response:
+        if name not in functions:  # of an async call nobody learns it: it was accepted
+            return Response(f"error finding function {name}\n", 404, mimetype="text/plain")
         invocations[name] += 1
         url = f"http://127.0.0.1:{ports[name]}/{path}{'?' + query if query else ''}"
         try:
@@ -57,8 +59,6 @@ def create_gateway(functions: Mapping[str, Function], ports: Mapping[str, int]) 
     @app.route("/function/<name>", defaults={"path": ""}, methods=METHODS)
     @app.route("/function/<name>/<path:path>", methods=METHODS)
     def function(name: str, path: str) -> Response:
-        if name not in functions:
-            return Response(f"error finding function {name}\n", 404, mimetype="text/plain")
         headers = headers_of(secrets.token_hex(8))
         return call(name, path, request.method, request.get_data(), headers, request.query_string.decode())
 
@@ -67,11 +67,9 @@ def create_gateway(functions: Mapping[str, Function], ports: Mapping[str, int]) 
     def later(name: str, path: str) -> Response:
         if request.method != "POST":
             return Response("async calls are POST\n", 405, {"Allow": "POST"}, mimetype="text/plain")
-        if name not in functions:
-            return Response(f"error finding function {name}\n", 404, mimetype="text/plain")
         body = request.get_data()
         if len(body) > MAX_ASYNC:
-            return Response(f"an async body may have {MAX_ASYNC} bytes\n", 413, mimetype="text/plain")
+            return Response(f"an async body may have {MAX_ASYNC} bytes\n", 500, mimetype="text/plain")
         headers = headers_of(secrets.token_hex(8))
         waiting.put((name, path, "POST", body, headers, request.query_string.decode()))
         return Response(status=202, headers={"X-Call-Id": headers["X-Call-Id"]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Function:
     secrets: tuple[str, ...]
     annotations: dict[str, str]
     labels: dict[str, str]
-    build_arguments: dict[str, str]
+    build_arguments: dict[str, str] = field(default_factory=dict)
 
     @property
     def schedule(self) -> str | None:

@@ -177,7 +177,9 @@ def test_an_asynchronous_call_that_is_delivered_twice_trains_once_and_can_be_can
     stopped = answered(world, "POST", "train/covertype/cancel", headers=world.token())
     assert stopped.status_code == 200
     assert train_ended(world, running["id"])["state"] == "cancelled"
-    assert requests.get(world.later("train/covertype"), timeout=30).status_code in (404, 405)
+    assert requests.get(world.later("train/covertype"), timeout=30).status_code == 405
+    large = requests.post(world.later("train/covertype"), data=b" " * 256_001, headers=world.token(), timeout=30)
+    assert large.status_code == 500
     new = [one["id"] for one in executions(world, "train") if one["id"] not in before]
     assert new == [running["id"]]
 
