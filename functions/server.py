@@ -76,7 +76,8 @@ class Ending:
         if not self._reachable():
             os._exit(1)  # the watchdog then ends too, and does not wait for calls that nobody can answer
         if self.before is not None:
-            self.before()
+            with contextlib.suppress(Exception):  # whatever it was, the end comes all the same
+                self.before()
         time.sleep(self.linger_s)
         self.server.trigger.pull_trigger(self._close)
         until = time.monotonic() + DRAIN_S

@@ -61,6 +61,7 @@ async function call(url, signal, options = {}) {
     } catch (problem) {
       if (problem.kind !== "away" || Date.now() > until || signal.aborted) throw problem;
       await pause(1000);
+      signal.throwIfAborted();
     }
   }
 }

@@ -61,6 +61,7 @@ async function show() {
   main.replaceChildren(el("p", { class: "nothing", role: "status" }, () => t("loading")));
   try {
     const card = await getCard(chosen.name, signal);
+    if (signal.aborted) return;
     const place = el("div", { class: "card-place" }, renderCard(card));
     main.replaceChildren(place, renderAsk(card, signal, () => renewCard(chosen.name, place, signal)));
   } catch (error) {

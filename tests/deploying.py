@@ -27,9 +27,10 @@ PLACES = (str(ROOT / "scripts"), str(ROOT / "functions"))
 class Site:
     """A gateway with the three functions, a faas-cli, and the commands."""
 
-    def __init__(self, folder: Path, gateway: Served, settings: Settings) -> None:
-        self.folder, self.gateway, self.settings = folder, gateway, settings
-        self.bin = folder / "bin"
+    def __init__(self, folder: Path, gateway: Served, settings: Settings, asked: list[str]) -> None:
+        self.folder, self.gateway, self.settings, self.asked = folder, gateway, settings, asked
+        self.bin, self.env = folder / "bin", folder / "env"
+        self.env.touch()
         self.bin.mkdir()
         self.program("faas-cli", f'exec "{sys.executable}" "{ROOT}/tests/fake_faas_cli.py" "$@"')
         self.state(secrets=[])
@@ -39,8 +40,12 @@ class Site:
         (self.bin / name).chmod(0o755)
 
     def state(self, **facts: Any) -> None:
-        usual = {"secrets": sorted(VARIABLES), "functions": {}, "broken": [], "refused": []}
+        usual = {"secrets": sorted(VARIABLES), "functions": {}, "deployments": {}, "broken": [], "refused": []}
         self.folder.joinpath("state.json").write_text(json.dumps({**usual, "stuck": False, "slow": False, **facts}))
+
+    def asked_for_status(self) -> int:
+        """How often the gateway was asked how fetch-batch stands with covertype."""
+        return sum(path == "/function/fetch-batch/covertype" for path in self.asked)
 
     def calls(self) -> list[dict[str, Any]]:
         file = self.folder / "calls.jsonl"
@@ -59,7 +64,9 @@ class Site:
             "TAG": "v2",
             "REGISTRY": "127.0.0.1:9/sabueso",
         }
-        command = [sys.executable, "-m", f"deployment.{module}", *arguments]
+        # Not the infra/.env of whoever runs the tests.
+        own = ["--env", str(self.env)] if module == "deploy" else []
+        command = [sys.executable, "-m", f"deployment.{module}", *own, *arguments]
         return subprocess.run(
             command, env={**machine, **environment}, capture_output=True, text=True, check=False, cwd=self.folder
         )
@@ -71,8 +78,11 @@ class Site:
         return done
 
 
-def make_gateway(classify: Flask, settings: Settings, store: FolderObjects) -> Flask:
-    """The functions under the paths of a gateway whose own calls need a password."""
+def make_gateway(classify: Flask, settings: Settings, store: FolderObjects, deployed: Path | None = None) -> Flask:
+    """The functions under the paths of a gateway whose own calls need a password.
+
+    `deployed`: the folder of the faas-cli whose last deployment /readyz tells of.
+    """
     gateway = Flask("gateway", static_folder=None)
 
     @gateway.get("/system/functions")
@@ -84,5 +94,18 @@ def make_gateway(classify: Flask, settings: Settings, store: FolderObjects) -> F
         "/function/fetch-batch": create_fetch_batch(settings, store),
         "/function/train": create_train(settings, store),
     }
-    gateway.wsgi_app = DispatcherMiddleware(gateway.wsgi_app, apps)  # type: ignore[method-assign, assignment]
+    functions = DispatcherMiddleware(gateway.wsgi_app, apps)
+
+    gateway.extensions["asked"] = asked = []
+
+    def dispatch(environ: Any, start_response: Any) -> Any:
+        asked.append(environ["PATH_INFO"])
+        if deployed is None or not environ["PATH_INFO"].endswith("/readyz"):
+            return functions(environ, start_response)
+        name = environ["PATH_INFO"].split("/")[2]
+        known = json.loads((deployed / "state.json").read_text())["deployments"]
+        ready = f"/function/{name}" in apps and name in known
+        return Response(json.dumps({"deployment": known.get(name)}), 200 if ready else 404)(environ, start_response)
+
+    gateway.wsgi_app = dispatch  # type: ignore[method-assign]
     return gateway

@@ -19,8 +19,11 @@ def main(words: list[str]) -> int:
         print('unauthorized access, run "faas-cli login" to setup authentication for this server')
         return 1
     if words[:2] == ["secret", "create"]:
-        if words[-1] not in state["refused"]:
-            state["secrets"].append(words[-1])
+        if words[-1] in state["refused"]:
+            print("Creating secret\nserver returned unexpected status code: 500 - no room")
+            return 0
+        print("Updated: 200 OK" if words[-1] in state["secrets"] else "Created: 201 Created")
+        state["secrets"].append(words[-1])
         (home / "state.json").write_text(json.dumps(state))
     if words[:2] == ["secret", "list"]:
         print(json.dumps([{"name": name} for name in state["secrets"]]))
@@ -32,8 +35,11 @@ def main(words: list[str]) -> int:
         for name in re.findall(r"^  ([a-z-]+):$", stack.partition("functions:")[2], re.MULTILINE):
             if re.search(wanted, name) and not state["stuck"]:
                 state["functions"][name] = f"{os.environ['REGISTRY']}/{name}:{os.environ['TAG']}"
+                state["deployments"][name] = os.environ["SABUESO_DEPLOYMENT"]
         (home / "state.json").write_text(json.dumps(state))
         if state["slow"]:
+            # Of the last one the image is still being pulled.
+            del state["functions"][name], state["deployments"][name]
             (home / "state.json").write_text(json.dumps({**state, "slow": False}))
             print("cannot connect to OpenFaaS on URL: context deadline exceeded (Client.Timeout exceeded)")
             return 1

@@ -157,7 +157,10 @@ VARIABLES = (
         "takes the place of budget_s: `SECONDS` for every pipeline, or `NAME=SECONDS,...`",
     ),
     Variable("SABUESO_TRIGGER", "trigger", "on", _text, "`off`: fetch-batch never asks train by itself"),
-    Variable("SABUESO_GIT_COMMIT", "git_commit", "unknown", _text, "commit of this deployment, kept with each version"),
+    Variable("SABUESO_GIT_COMMIT", "git_commit", "unknown", _text, "commit of this image, kept with each version"),
+    Variable(
+        "SABUESO_DEPLOYMENT", "deployment", "", _text, "`/readyz` tells it, so that `scripts/deploy` knows the new one"
+    ),
 )
 
 
@@ -190,6 +193,7 @@ class Settings:
     budgets_s: Mapping[str, float]
     trigger: str
     git_commit: str
+    deployment: str
     environment: Mapping[str, str]
 
     def secret(self, name: str) -> str:

@@ -69,7 +69,7 @@ def make_app(
         missing = ready()
         if missing is not None:
             raise Unavailable(f"not ready yet: {missing}")
-        return jsonify(status="ok")
+        return jsonify(status="ok", deployment=settings.deployment)
 
     @app.get("/metrics")
     def metrics() -> Response:

@@ -105,8 +105,8 @@ class Launcher:
             lease.release()
             raise
         job.watcher = threading.Thread(target=self._watch, args=(pipeline.name, job, record.key, lease), daemon=True)
-        self._jobs[pipeline.name] = job
         job.watcher.start()
+        self._jobs[pipeline.name] = job
         return str(record.body["id"])
 
     def _newest(self, pipeline: str) -> list[Execution]:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
+import secrets
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-import requests
 
 from common.errors import WrongSettings
 from deployment.env_file import ENV_FILE, ROOT, read_settings_of, with_commit
 from deployment.faas_cli import BUILDERS, Programs, StepFailed, end_of
-from deployment.images import find_image
+from deployment.gateway import Gateway
+from deployment.images import find_image, whole_name
 from deployment.secret_values import VARIABLES, secret_values
 from deployment.smoke import smoke
 from deployment.way_back import way_back
 from local.stack import Function, read_stack
 
+STACK = ROOT / "stack.yml"
 DEFAULT_GATEWAY = "http://127.0.0.1:8080"
 QUIET_S, LOOK_S = 60.0, 0.5
 FIRST_CALLS_S, PULL_S = 30.0, 5.0
@@ -32,16 +32,19 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/deploy", description=__doc__)
     parser.add_argument("functions", nargs="*", metavar="FUNCTION", help="only these (default: all of stack.yml)")
     parser.add_argument("--env", type=Path, metavar="FILE", help="settings and secrets (default infra/.env)")
-    parser.add_argument(
-        "-f", "--stack", type=Path, metavar="FILE", default=ROOT / "stack.yml", help="default stack.yml"
-    )
+    parser.add_argument("-f", "--stack", type=Path, metavar="FILE", default=STACK, help="default stack.yml")
     parser.add_argument("--no-build", action="store_true", help="the gateway pulls images that are in the registry")
-    secrets = parser.add_mutually_exclusive_group()
-    secrets.add_argument("--keep-secrets", action="store_true", help="the gateway has the secrets already")
-    secrets.add_argument("--only-secrets", action="store_true", help="set the secrets and deploy nothing")
+    held = parser.add_mutually_exclusive_group()
+    held.add_argument("--keep-secrets", action="store_true", help="the gateway has the secrets already")
+    held.add_argument("--only-secrets", action="store_true", help="set the secrets and deploy nothing")
     parser.add_argument("--wait", type=float, default=180, metavar="SECONDS", help="for readiness (default 180)")
     parser.add_argument("--dry-run", action="store_true", help="print what would be run; run nothing, call nothing")
-    return parser.parse_args(argv)
+    given = parser.parse_args(argv)
+    given.stack, given.env = (
+        given.stack.resolve(),
+        given.env and given.env.resolve(),
+    )  # it works in the project's folder
+    return given
 
 
 class Deployment:
@@ -51,25 +54,28 @@ class Deployment:
         """Raises WrongSettings for an unknown function, a tag that can't be known, or missing secrets."""
         self.arguments = arguments
         self.settings = with_commit(settings)
-        self.gateway = self.settings.get("OPENFAAS_URL", DEFAULT_GATEWAY).rstrip("/")
+        url = self.settings.get("OPENFAAS_URL", DEFAULT_GATEWAY).rstrip("/")
+        # stack.yml hands it to the functions, and /readyz tells it: a replica of before is not taken for a new one.
+        self.settings["SABUESO_DEPLOYMENT"] = secrets.token_hex(8)
         self.functions = chosen(read_stack(self.settings, arguments.stack), arguments.functions)
         self.secrets: dict[str, str] = {}
         if not arguments.keep_secrets:
             self.secrets = secret_values((name for one in self.functions for name in one.secrets), self.settings)
-        self.programs = Programs({**self.settings, "OPENFAAS_URL": self.gateway}, arguments.dry_run)
+        self.programs = Programs({**self.settings, "OPENFAAS_URL": url}, arguments.dry_run)
+        self.gateway = Gateway(url, self.programs)
         self.before: dict[str, str] = {}
         self.deploying = False
 
     def steps(self) -> list[tuple[str, Callable[[], None]]]:
         """What is done, each with its name."""
         build = [] if self.arguments.no_build else [("build and push the images", self.build)]
-        secrets = [] if self.arguments.keep_secrets else [("set the secrets", self.set_secrets)]
+        set_secrets = [] if self.arguments.keep_secrets else [("set the secrets", self.set_secrets)]
         look = ("look for the secrets", self.look_for_secrets)
         if self.arguments.only_secrets:
-            return [("ask the gateway", self.ask_gateway), *secrets, look]
+            return [("ask the gateway", self.ask_gateway), *set_secrets, look]
         return [
             ("ask the gateway", self.ask_gateway),
-            *secrets,
+            *set_secrets,
             look,
             *build,
             ("look for the images", self.look_for_images),
@@ -85,13 +91,15 @@ class Deployment:
             shown = f'printf %s "$OPENFAAS_PASSWORD" | {" ".join(words)} --password-stdin'
             self.programs.run(*words, "--password-stdin", given=self.settings["OPENFAAS_PASSWORD"], shown=shown)
         try:
-            found = self.programs.listed("list")
+            found = self.gateway.images()
         except StepFailed as error:
+            if "unknown flag" in str(error):
+                raise StepFailed(f"{error}\n    This faas-cli is too old: 0.18.10 or later is needed") from None
             raise StepFailed(
-                f"{error}\n    Does the gateway run at {self.gateway} (OPENFAAS_URL)? Have you logged in "
-                f"(`faas-cli login --gateway {self.gateway}`, or OPENFAAS_PASSWORD)?"
+                f"{error}\n    Does the gateway run at {self.gateway.url} (OPENFAAS_URL)? Have you logged in "
+                f"(`faas-cli login --gateway {self.gateway.url}`, or OPENFAAS_PASSWORD)?"
             ) from None
-        self.before = {one["name"]: one["image"] for one in found if one["name"] in self.names()}
+        self.before = {name: image for name, image in found.items() if name in self.names()}
         for name, image in self.before.items():
             say(f"    {name} is deployed: {image}")
 
@@ -100,7 +108,10 @@ class Deployment:
             words = ("faas-cli", "secret", "create", "--replace", name)
             variable, default = VARIABLES[name]
             source = default if value == default else f'"${variable}"'
-            self.programs.run(*words, given=value, shown=f"printf %s {source} | {' '.join(words)}")
+            told = self.programs.run(*words, given=value, shown=f"printf %s {source} | {' '.join(words)}")
+            # faas-cli ends with 0 also where the gateway refused it.
+            if not self.programs.dry and not any(sign in told for sign in ("Created: ", "Updated: ")):
+                raise StepFailed(f"the gateway did not take {name}{end_of(told)}")
 
     def build(self) -> None:
         builder = "docker" if self.programs.dry else self.programs.builder()
@@ -117,12 +128,13 @@ class Deployment:
             self.programs.run(builder, "push", one.image, aloud=True)
 
     def look_for_secrets(self) -> None:
-        """faas-cli ends with 0 also where the gateway refused a secret."""
+        """faasd takes the running function away before it finds that a secret of the new one is missing."""
         have = {one["name"] for one in self.programs.listed("secret", "list")}
         missing = sorted({name for one in self.functions for name in one.secrets} - have)
         if missing and not self.programs.dry:
-            why = "was it refused? See its log" if self.secrets else "leave --keep-secrets out, and they are set"
-            raise StepFailed(f"the gateway has no secret {', '.join(missing)}: {why}")
+            raise StepFailed(
+                f"the gateway has no secret {', '.join(missing)}: leave --keep-secrets out, and they are set"
+            )
 
     def look_for_images(self) -> None:
         """faasd takes the running function away before it finds that the image of the new one is missing."""
@@ -140,90 +152,84 @@ class Deployment:
         if self.programs.dry or "fetch-batch" not in self.before:
             return
         until = time.monotonic() + QUIET_S
-        while busy := [name for name in pipelines() if self.running("fetch-batch", name)]:
+        while busy := [name for name in pipelines() if self.gateway.is_busy("fetch-batch", name)]:
             if time.monotonic() > until:
                 say(f"    {', '.join(busy)}: a fetch runs for a long time; it is not waited for any longer")
                 break
             time.sleep(LOOK_S)
         for name in pipelines() if "train" in self.before else ():
-            if self.running("train", name):
+            if self.gateway.is_busy("train", name):
                 say(f"    a training of {name} runs; it is interrupted, and the next tick takes it up where it was")
-
-    def running(self, function: str, pipeline: str) -> bool:
-        try:
-            told = requests.get(f"{self.gateway}/function/{function}/{pipeline}", timeout=30).json()
-            newest = told["executions" if function == "fetch-batch" else "history"][:1]
-            return bool(newest) and newest[0]["state"] == "running"
-        except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError):
-            return False  # what can't be asked is not waited for
 
     def deploy(self) -> None:
         self.deploying = True
-        words = ("faas-cli", "deploy", "--timeout=10m", "-f", str(self.arguments.stack), *self.filter())
         until = time.monotonic() + self.arguments.wait
+        left = self.functions
         while True:
             try:
-                say(end_of(self.programs.run(*words)).removeprefix(":\n"))
+                words = ("faas-cli", "deploy", "--timeout=10m", "-f", str(self.arguments.stack))
+                say(end_of(self.programs.run(*words, *self.filter(left))).removeprefix(":\n"))
                 break
             except StepFailed as error:
                 # The gateway gives up after a minute; the provider behind it goes on pulling a large image.
                 if time.monotonic() > until or not any(sign in str(error) for sign in SLOW):
                     raise
-                say("    the gateway waits for an image that is still being pulled; once more ...")
                 time.sleep(PULL_S)
-        if self.programs.dry:
-            return
+                left = [one for one in left if self.gateway.runs(one) != whole_name(one.image)]
+                if not left:
+                    break
+                say(f"    {', '.join(one.name for one in left)}: the image is still being pulled; once more ...")
+                self.wait_for_quiet()
         # The community edition on Kubernetes answers well also where it refused an update, and the old image goes on.
-        found = {one["name"]: one["image"] for one in self.programs.listed("list")}
-        for one in self.functions:
-            if found.get(one.name) != one.image:
+        for one in () if self.programs.dry else self.functions:
+            if (runs := self.gateway.runs(one)) != whole_name(one.image):
                 raise StepFailed(
-                    f"{one.name} runs {found.get(one.name, 'not at all')}, not {one.image}: see the log of the "
-                    "gateway's provider. May anybody pull it? The community edition on Kubernetes takes no other"
+                    f"{one.name} runs {runs or 'not at all'}, not {one.image}: see the log of the gateway's "
+                    "provider. May anybody pull it? The community edition on Kubernetes takes no other"
                 )
 
     def wait_until_ready(self) -> None:
         until = time.monotonic() + self.arguments.wait
         for one in self.functions:
-            url = f"{self.gateway}/function/{one.name}/readyz"
             if self.programs.dry:
-                say(f"    GET {url}, until it answers 200")
+                say(f"    GET {self.gateway.url}/function/{one.name}/readyz, until the new one answers")
                 continue
-            while (told := answer_of(url)) != "200":
+            while (told := self.gateway.deployment_of(one)) != self.settings["SABUESO_DEPLOYMENT"]:
                 if time.monotonic() > until:
-                    raise StepFailed(f"{one.name} is not ready after {self.arguments.wait:g} s: {told}{self.log(one)}")
+                    raise StepFailed(
+                        f"{one.name} is not ready after {self.arguments.wait:g} s: {told}{self.gateway.log(one)}"
+                    )
                 time.sleep(LOOK_S)
             say(f"    {one.name} is ready: {one.image}")
 
-    def log(self, function: Function) -> str:
-        words = ["faas-cli", "logs", function.name, "--tail=false", "--since=15m"]
-        try:
-            done = subprocess.run(
-                words, env=dict(self.programs.environment), capture_output=True, text=True, timeout=20, check=False
-            )
-        except (OSError, subprocess.SubprocessError):
-            return ""
-        return f"; its log{end_of(done.stdout)}" if done.stdout.strip() else ""
-
     def call(self) -> None:
         if self.programs.dry:
-            say(f"    scripts/smoke --no-model {self.gateway}")
+            say(f"    scripts/smoke --no-model {self.gateway.url}")
             return
         # A platform without a readiness gate may let the first calls fail.
-        failed = smoke(self.gateway, self.names(), no_model=True, wait_s=FIRST_CALLS_S)
+        failed = smoke(self.gateway.url, self.names(), no_model=True, wait_s=FIRST_CALLS_S)
         if failed:
             raise StepFailed(f"{failed} of the calls above did not go well")
 
     def names(self) -> set[str]:
         return {one.name for one in self.functions}
 
-    def filter(self) -> list[str]:
-        return ["--regex", f"^({'|'.join(sorted(self.names()))})$"] if self.arguments.functions else []
+    def filter(self, functions: list[Function] | None = None) -> list[str]:
+        """faas-cli's option for these, or for those of the command line; none for all of the file."""
+        names = sorted(one.name for one in functions or self.functions)
+        whole = not self.arguments.functions and len(names) == len(self.functions)
+        return [] if whole else ["--regex", f"^({'|'.join(names)})$"]
 
     def way_back(self) -> str:
         if not self.deploying:
             return "No function was touched: what ran before goes on."
-        return way_back(self.functions, self.before, self.arguments.stack)
+        return way_back(self.functions, self.before, self.gateway.url, self.options())
+
+    def options(self) -> str:
+        """Those of this command that another one needs too."""
+        given = self.arguments
+        options = ["--env", str(given.env)] if given.env else []
+        return shlex.join([*options, *(["-f", str(given.stack)] if given.stack != STACK else [])])
 
 
 def chosen(functions: list[Function], names: list[str]) -> list[Function]:
@@ -236,14 +242,6 @@ def chosen(functions: list[Function], names: list[str]) -> list[Function]:
 
 def pipelines() -> list[str]:
     return sorted(path.stem for path in (ROOT / "functions" / "pipelines").glob("*.toml"))
-
-
-def answer_of(url: str) -> str:
-    try:
-        answer: Any = requests.get(url, timeout=10)
-    except requests.RequestException as error:
-        return type(error).__name__
-    return "200" if answer.status_code == 200 else f"{answer.status_code} {answer.text[:200].strip()}"
 
 
 def say(line: str) -> None:
@@ -259,7 +257,7 @@ def main(argv: list[str]) -> int:
         return 2
     os.chdir(ROOT)  # faas-cli reads paths of stack.yml from here
     steps = deployment.steps()
-    say(f"{', '.join(sorted(deployment.names()))} to {deployment.gateway}, tag {deployment.settings['TAG']}")
+    say(f"{', '.join(sorted(deployment.names()))} to {deployment.gateway.url}, tag {deployment.settings['TAG']}")
     for number, (name, step) in enumerate(steps, 1):
         say(f"{number} of {len(steps)}: {name}")
         try:

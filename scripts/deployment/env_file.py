@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +20,8 @@ def read_env(text: str) -> dict[str, str]:
     found = {}
     for line in text.splitlines():
         name, equals, value = line.strip().removeprefix("export ").partition("=")
-        value = value.strip()
-        if value[:1] in ("'", '"') and value[:1] == value[-1:]:
-            value = value[1:-1]
+        quoted = re.match(r"""\s*(['"])(.*?)\1\s*(?:#.*)?$""", value)
+        value = quoted[2] if quoted else re.split(r"(?:^|\s)#", value)[0].strip()
         if equals and value and not name.startswith("#"):
             found[name.strip()] = value
     return found

@@ -15,11 +15,20 @@ KINDS = (
 )
 
 
+def whole_name(image: str) -> str:
+    """The name with its registry, as containerd lists it: alice/classify:1 is docker.io/alice/classify:1."""
+    host, slash, rest = image.partition("/")
+    if host == "index.docker.io":
+        return f"docker.io/{rest}"
+    if slash and ("." in host or ":" in host or host == "localhost"):
+        return image
+    return f"docker.io/{image}" if slash else f"docker.io/library/{image}"
+
+
 def find_image(image: str) -> tuple[bool | None, str]:
     """True, False or None for "can't be told from here", and the reason in words. `image` is host/name:tag."""
-    host, _, rest = image.partition("/")
-    if "." not in host and ":" not in host and host != "localhost":
-        host, rest = "registry-1.docker.io", image if "/" in image else f"library/{image}"
+    host, _, rest = whole_name(image).partition("/")
+    host = "registry-1.docker.io" if host == "docker.io" else host  # what Docker Hub is called, and where it is
     name, _, tag = rest.partition(":")
     plain = host.split(":")[0] in ("127.0.0.1", "localhost")
     url = f"{'http' if plain else 'https'}://{host}/v2/{name}/manifests/{tag or 'latest'}"

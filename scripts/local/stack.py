@@ -54,11 +54,13 @@ def read_stack(environment: Mapping[str, str], path: Path = ROOT / "stack.yml") 
         Function(
             name=name,
             image=_resolved(raw["image"], environment),
-            environment={key: _resolved(value, environment) for key, value in raw.get("environment", {}).items()},
-            secrets=tuple(raw.get("secrets", ())),
-            annotations={key: str(value) for key, value in raw.get("annotations", {}).items()},
-            labels={key: str(value) for key, value in raw.get("labels", {}).items()},
-            build_arguments={key: _resolved(value, environment) for key, value in raw.get("build_args", {}).items()},
+            environment={key: _resolved(value, environment) for key, value in (raw.get("environment") or {}).items()},
+            secrets=tuple(raw.get("secrets") or ()),
+            annotations={key: str(value) for key, value in (raw.get("annotations") or {}).items()},
+            labels={key: str(value) for key, value in (raw.get("labels") or {}).items()},
+            build_arguments={
+                key: _resolved(value, environment) for key, value in (raw.get("build_args") or {}).items()
+            },
         )
         for name, raw in stack["functions"].items()
     ]

@@ -160,8 +160,9 @@ def test_a_picture_is_classified(world: OnAGateway) -> None:
         time.sleep(0.5)
     done = train_ended(world, executions(world, "train", "pets")[-1]["id"], "pets")
     assert (done["state"], done["decision"]) == ("finished", "promoted"), done["reason"]
+    until = time.monotonic() + 60
     while answered(world, "GET", "classify/pets").status_code == 503:
-        assert time.monotonic() < until + 60
+        assert time.monotonic() < until, "the version does not serve"
     picture = {"data": a_picture(), "headers": {"Content-Type": "image/png"}}
     answer = answered(world, "POST", "classify/pets", **picture).json()
     assert answer["predictions"][0]["label"] in ("cat", "dog")
@@ -247,9 +248,10 @@ def test_every_question_is_answered_while_classify_is_redeployed(world: OnAGatew
 
 
 def test_a_training_that_a_redeploy_interrupts_is_taken_up_by_the_clock(world: OnAGateway) -> None:
+    world.redeploy("train", SABUESO_BUDGET_S="covertype=120")  # it must run still when the redeployment strikes
     identity = force(world)
     until_train(world, lambda one: one["id"] == identity and "epoch" in one["stage"], "came to its epochs")
-    world.redeploy("train", SABUESO_THREADS="3")
+    world.redeploy("train", SABUESO_BUDGET_S="covertype=120", SABUESO_THREADS="3")
     assert train_ended(world, identity)["state"] == "interrupted"
     taken = until_train(world, lambda one: one["resumed_from"] == identity, "taken up")
     assert train_ended(world, taken["id"])["state"] == "finished"

@@ -93,5 +93,5 @@ def site(make_settings: Callable[..., Settings], serve: Callable[[Flask], Served
     settings = make_settings("covertype", "pets")
     classify = create_classify(make_settings("covertype", "pets", SABUESO_STORE=""))
     (tmp_path / "site").mkdir()
-    gateway = make_gateway(classify, settings, FolderObjects(tmp_path / "store"))
-    return Site(tmp_path / "site", serve(gateway), settings)
+    gateway = make_gateway(classify, settings, FolderObjects(tmp_path / "store"), tmp_path / "site")
+    return Site(tmp_path / "site", serve(gateway), settings, gateway.extensions["asked"])

@@ -13,8 +13,9 @@ from flask import Flask, Response
 
 from common.executions import begin
 from common.objects import FolderObjects
-from conftest import Served
+from conftest import Served, wait_until
 from deploying import PASSWORDS, Site
+from deployment.images import whole_name
 from deployment.secret_values import VARIABLES
 from servers import ROOT
 
@@ -27,7 +28,13 @@ def test_a_deployment_sets_the_secrets_deploys_and_calls_each_function(site: Sit
     created = {call["words"][-1]: call["given"] for call in site.calls() if call["words"][:2] == ["secret", "create"]}
     assert created == {name: PASSWORDS.get(variable, default) for name, (variable, default) in VARIABLES.items()}
     words = site.words()
-    assert [line.split()[0] for line in words if line.split()[0] != "secret"] == ["list", "deploy", "list"]
+    assert [line.split()[0] for line in words if line.split()[0] != "secret"] == [
+        "list",
+        "deploy",
+        "list",
+        "list",
+        "list",
+    ]
     deploy = next(call for call in site.calls() if call["words"][0] == "deploy")
     assert deploy["environment"]["TAG"] == "v2"
     assert deploy["environment"]["OPENFAAS_URL"] == site.gateway.url
@@ -35,7 +42,7 @@ def test_a_deployment_sets_the_secrets_deploys_and_calls_each_function(site: Sit
         assert f"{name} is ready: 127.0.0.1:9/sabueso/{name}:v2" in done.stdout
     assert "FAIL" not in done.stdout
     assert "train/covertype, no token: 401" in done.stdout
-    assert "To undo: faas-cli remove -f" in done.stdout
+    assert f"faas-cli remove --gateway {site.gateway.url} classify" in done.stdout
 
 
 def test_a_dry_run_shows_every_command_and_runs_none(site: Site) -> None:
@@ -92,10 +99,11 @@ def test_a_gateway_that_takes_no_call_is_told_with_what_to_do(site: Site) -> Non
 
 
 def test_a_secret_that_the_gateway_refused_stops_the_deployment(site: Site) -> None:
-    site.state(secrets=[], refused=["bundle-key"])
+    site.state(refused=["bundle-key"])  # one that is there, so that an old value would go on counting
     done = site.deploy("--no-build")
     assert done.returncode == 1
-    assert "step 3 of 8 (look for the secrets) failed: the gateway has no secret bundle-key" in done.stderr
+    assert "(set the secrets) failed: the gateway did not take bundle-key" in done.stderr
+    assert "no room" in done.stderr
     assert not [line for line in site.words() if line.startswith("deploy")]
 
 
@@ -105,11 +113,11 @@ def test_a_failed_deployment_tells_how_to_have_the_old_one_again(site: Site) -> 
     done = site.deploy("--no-build")
     assert done.returncode == 1
     assert "step 6 of 8 (deploy) failed" in done.stderr
-    again = "REGISTRY=127.0.0.1:9/sabueso TAG=v1 scripts/deploy --no-build --keep-secrets"
+    again = f"REGISTRY=127.0.0.1:9/sabueso TAG=v1 scripts/deploy --no-build --keep-secrets --env {site.env}"
     assert f"{again} train" in done.stderr and f"{again} fetch-batch" in done.stderr
     assert "classify ran other/place:v0" in done.stderr
     site.state(broken=["deploy"])
-    assert "faas-cli remove -f" in site.deploy("--no-build").stderr
+    assert f"faas-cli remove --gateway {site.gateway.url} train" in site.deploy("--no-build").stderr
 
 
 def test_a_function_that_does_not_become_ready_is_told_with_its_log(site: Site) -> None:
@@ -127,15 +135,17 @@ def test_an_update_that_was_refused_in_silence_is_noticed(site: Site) -> None:
     done = site.deploy("--no-build", "--keep-secrets", "classify")
     assert done.returncode == 1
     assert "classify runs 127.0.0.1:9/sabueso/classify:v1, not 127.0.0.1:9/sabueso/classify:v2" in done.stderr
-    assert "TAG=v1 scripts/deploy --no-build --keep-secrets classify" in done.stderr
+    assert f"TAG=v1 scripts/deploy --no-build --keep-secrets --env {site.env} classify" in done.stderr
 
 
 def test_an_image_that_is_pulled_for_longer_than_the_gateway_waits_is_asked_for_again(site: Site) -> None:
     site.state(slow=True)
-    done = site.deploy("--no-build", "--keep-secrets", "classify")
+    done = site.deploy("--no-build", "--keep-secrets")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "still being pulled; once more" in done.stdout
-    assert len([line for line in site.words() if line.startswith("deploy")]) == 2
+    assert "classify: the image is still being pulled; once more" in done.stdout
+    first, again = [line for line in site.words() if line.startswith("deploy")]
+    assert "--regex" not in first  # and the others are not taken away once more
+    assert again.endswith("--regex ^(classify)$")
 
 
 def test_nothing_is_deployed_while_a_secret_or_an_image_is_missing(
@@ -163,21 +173,44 @@ def test_nothing_is_deployed_while_a_secret_or_an_image_is_missing(
     assert len([line for line in site.words() if line.startswith("deploy")]) == 2
 
 
+def test_the_names_of_docker_hub_are_one() -> None:
+    assert whole_name("alice/classify:v1") == whole_name("docker.io/alice/classify:v1") == "docker.io/alice/classify:v1"
+    assert whole_name("index.docker.io/alice/classify:v1") == "docker.io/alice/classify:v1"
+    assert whole_name("nginx:1.30") == "docker.io/library/nginx:1.30"
+    assert whole_name("127.0.0.1:5000/a/b:c") == "127.0.0.1:5000/a/b:c"
+
+
+def test_a_replica_of_before_is_not_taken_for_the_new_one(site: Site) -> None:
+    site.state(stuck=True, functions={"classify": "127.0.0.1:9/sabueso/classify:v2"}, deployments={"classify": "old"})
+    done = site.deploy("--no-build", "--keep-secrets", "--wait", "1", "classify")
+    assert done.returncode == 1
+    assert "classify is not ready after 1 s: old" in done.stderr
+
+
+def test_an_old_faas_cli_is_told(site: Site) -> None:
+    site.program("faas-cli", "echo 'Error: unknown flag: --json'; exit 1")
+    done = site.deploy("--no-build")
+    assert (done.returncode, "0.18.10 or later is needed" in done.stderr) == (1, True)
+
+
 def test_a_fetch_that_runs_is_waited_for(site: Site, tmp_path: Path) -> None:
     site.state(functions={"fetch-batch": "x/fetch-batch:v1", "train": "x/train:v1"})
     counts = {"stored": 0, "duplicate": 0, "quarantined": 0, "failed": 0, "batch": None}
     facts = {"status": None, "lease": "n", "message": "", **counts}
     record = begin(FolderObjects(tmp_path / "store"), "covertype", "fetch-batch", facts)
     deployed_while_it_ran: list[bool] = []
+    asked = site.asked_for_status
 
     def end() -> None:
+        """When the deployment has seen it run three times."""
+        wait_until(lambda: asked() >= 3)
         deployed_while_it_ran.append(any(line.startswith("deploy") for line in site.words()))
         record.end("finished", status="collected")
 
-    timer = threading.Timer(4, end)
-    timer.start()
+    thread = threading.Thread(target=end)
+    thread.start()
     done = site.deploy("--no-build", "--keep-secrets")
-    timer.join()
+    thread.join()
     assert done.returncode == 0, done.stdout + done.stderr
     assert deployed_while_it_ran == [False]
 
