@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from browser.gateway import Gateway
+from deployment.smoke import a_picture
 from servers import missing
 
 ARGUMENTS = [
@@ -77,21 +76,7 @@ def open_page(chromium: Browser, gateway: Gateway) -> Iterator[Open]:
     assert [str(error) for error in script_errors] == []
 
 
-def png(width: int = 48, height: int = 32) -> bytes:
-    """A small true picture, made here so that no file of the outside is needed."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = b"".join(
-        b"\x00" + bytes(channel for x in range(width) for channel in (200, 120 + 2 * x % 100, 60 + 3 * y % 90))
-        for y in range(height)
-    )
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
 @pytest.fixture(scope="session")
 def picture() -> Any:
     """The picture as Playwright gives files to a page."""
-    return {"name": "cat.png", "mimeType": "image/png", "buffer": png()}
+    return {"name": "cat.png", "mimeType": "image/png", "buffer": a_picture(48)}

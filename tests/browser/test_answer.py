@@ -150,6 +150,21 @@ def test_while_no_function_answers_the_page_asks_again_by_itself(
     assert len(gateway.received) == 2
 
 
+def test_who_goes_on_to_another_pipeline_is_not_led_back_by_an_answer_that_was_waited_for(
+    open_page: Open, gateway: Gateway
+) -> None:
+    gateway.away = {"covertype"}
+    page = open_page("covertype", clock=True)
+    wait_until(lambda: "covertype" in gateway.asked)
+    page.locator('#pipelines a[href="#pets"]').click()
+    expect(page.locator("#picture")).to_be_attached()
+    gateway.away = set()
+    asked = gateway.asked.count("covertype")
+    page.clock.run_for(3_000)
+    expect(page.locator("#picture")).to_be_attached()
+    assert gateway.asked.count("covertype") == asked
+
+
 def test_a_proxys_own_error_page_is_not_shown_as_a_problem_document(open_page: Open, gateway: Gateway) -> None:
     gateway.refusal = lambda: Response("<h1>Bad Gateway</h1>", 502)
     page = open_page("covertype", clock=True)
