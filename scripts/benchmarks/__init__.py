@@ -1,0 +1,1 @@
+"""Measures a running deployment over HTTP, as its users reach it."""
