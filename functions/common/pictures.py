@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,12 @@ from common.errors import Unusable
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
 CONTENT_TYPES = tuple(FORMATS.values())
-# A JPEG is decoded at reduced scale; the others take several bytes a pixel, whole.
-MAX_PIXELS, MAX_PIXELS_JPEG = 12_000_000, 50_000_000
+# A JPEG is decoded at reduced scale; the others take several bytes a pixel, whole, and so does a progressive JPEG.
+MAX_PIXELS, MAX_PIXELS_PROGRESSIVE, MAX_PIXELS_JPEG = 12_500_000, 16_000_000, 50_000_000
+# Pictures of more pixels than that are decoded one after another: a function has little memory, and several threads.
+LARGE = 2_000_000
+BAND = 256
+_one_large = threading.Lock()
 ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -27,20 +34,27 @@ TURNS = {
 }
 
 
-def _open(body: bytes, draft: int = 0) -> Image.Image:
+@contextlib.contextmanager
+def _opened(body: bytes, draft: int = 0) -> Iterator[Image.Image]:
     """The picture, upright and in RGB. Raises Unusable if it is none, or too large."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture: Image.Image = Image.open(io.BytesIO(body), formats=list(FORMATS))
-            most = MAX_PIXELS_JPEG if picture.format == "JPEG" else MAX_PIXELS
-            if picture.width * picture.height > most:
+            progressive = "progressive" in picture.info
+            most = (
+                (MAX_PIXELS_PROGRESSIVE if progressive else MAX_PIXELS_JPEG) if picture.format == "JPEG" else MAX_PIXELS
+            )
+            pixels = picture.width * picture.height
+            if pixels > most:
                 raise Unusable(f"the picture has {picture.width} x {picture.height} pixels; {most:,} are the most")
             if draft:
                 picture.draft("RGB", (draft, draft))
-            # Not ImageOps.exif_transpose: it writes the camera's notes anew, and broken ones stop it.
-            turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
-            return _rgb(picture if turn is None else picture.transpose(turn))
+            large = (pixels if progressive else picture.width * picture.height) > LARGE
+            with _one_large if large else contextlib.nullcontext():
+                # Not ImageOps.exif_transpose: it writes the camera's notes anew, and broken ones stop it.
+                turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
+                yield _rgb(picture if turn is None else picture.transpose(turn))
     except Unusable:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
@@ -53,15 +67,26 @@ def _rgb(picture: Image.Image) -> Image.Image:
         values = np.asarray(picture, dtype=np.float64)
         picture = Image.fromarray((values / (257 if values.max() > 255 else 1)).clip(0, 255).astype(np.uint8))
     if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
+        return _on_white(picture)
+    if picture.mode == "RGB":
+        picture.load()
+        return picture
     return picture.convert("RGB")
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Band by band: whole, it would take five times the picture's memory."""
+    whole = Image.new("RGB", picture.size)
+    for top in range(0, picture.height, BAND):
+        band = picture.crop((0, top, picture.width, min(top + BAND, picture.height))).convert("RGBA")
+        whole.paste(Image.alpha_composite(Image.new("RGBA", band.size, "white"), band).convert("RGB"), (0, top))
+    return whole
 
 
 def decode_picture(body: bytes, size: int) -> np.ndarray[Any, Any]:
     """Encoded picture -> uint8 (size, size, 3), the whole picture squeezed to a square. Raises Unusable."""
-    return resize_picture(_open(body, draft=2 * size), size)
+    with _opened(body, draft=2 * size) as picture:
+        return resize_picture(picture, size)
 
 
 def resize_picture(picture: Image.Image, size: int) -> np.ndarray[Any, Any]:
@@ -75,5 +100,10 @@ def resize_array(array: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]
 
 def canonical_picture(body: bytes) -> bytes:
     """Width, height and RGB pixels after orientation: equal for equal pictures, whatever the file. Raises Unusable."""
-    picture = _open(body)
-    return f"{picture.width}x{picture.height}:".encode() + picture.tobytes()
+    with _opened(body) as picture:
+        # Written in bands into one buffer, so that the pixels are not there twice more.
+        whole = io.BytesIO()
+        whole.write(f"{picture.width}x{picture.height}:".encode())
+        for top in range(0, picture.height, BAND):
+            whole.write(picture.crop((0, top, picture.width, min(top + BAND, picture.height))).tobytes())
+        return whole.getvalue()

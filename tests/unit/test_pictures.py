@@ -1,13 +1,20 @@
 """One decoder for every picture: whatever the file, equal pictures are equal, and what is none is told."""
 
 import io
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from common import pictures
 from common.errors import Unusable
 from common.pictures import canonical_picture, decode_picture, resize_array
+from conftest import together
 from flowers import draw, encode
 
 CAT = draw("cat", 1)
@@ -116,6 +123,73 @@ def test_too_many_pixels_are_refused_before_they_are_read(size, told):
     assert len(file.getvalue()) < 200_000
     with pytest.raises(Unusable, match=told):
         decode_picture(file.getvalue(), 32)
+
+
+def gradient(mode, size):
+    return Image.linear_gradient("L").resize(size).convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_transparent_picture_is_the_same_in_bands_as_whole(mode):
+    picture = gradient("RGB", (300, 700)).convert(mode)
+    picture.putalpha(gradient("L", (300, 700)).transpose(Image.Transpose.ROTATE_180))
+    whole = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA")).convert("RGB")
+    assert canonical_picture(encode(picture)) == b"300x700:" + whole.tobytes()
+
+
+MEMORY = """
+import resource, sys
+from common.pictures import canonical_picture, decode_picture
+body = open(sys.argv[1], "rb").read()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+decode_picture(body, 96) if sys.argv[2] == "decode" else canonical_picture(body)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    ("read", "kind", "mode", "size", "most"),
+    [
+        ("decode", "PNG", "RGBA", (4000, 3000), 130),  # a file of 50 kB
+        ("decode", "PNG", "RGB", (4000, 3000), 80),
+        ("decode", "JPEG", "RGB", (4600, 3400), 130),  # progressive
+        ("hash", "JPEG", "RGB", (8000, 6200), 550),
+    ],
+)
+def test_no_picture_takes_more_memory_than_a_function_has(tmp_path, read, kind, mode, size, most):
+    file = tmp_path / "picture"
+    options = {"progressive": True} if kind == "JPEG" and read == "decode" else {}
+    gradient(mode, size).save(file, kind, **options)
+    functions = Path(__file__).parents[2] / "functions"
+    command = [sys.executable, "-c", MEMORY, str(file), read]
+    done = subprocess.run(command, env={"PYTHONPATH": str(functions)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < most
+
+
+def test_a_progressive_photograph_may_not_be_as_large_as_another():
+    body = encode(gradient("RGB", (6000, 3000)), "JPEG", progressive=True)
+    with pytest.raises(Unusable, match="16,000,000 are the most"):
+        decode_picture(body, 32)
+
+
+def test_large_pictures_are_decoded_one_after_another(monkeypatch):
+    at_once = most = 0
+    guard = threading.Lock()
+
+    def counting(picture, size):
+        nonlocal at_once, most
+        with guard:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.05)
+        with guard:
+            at_once -= 1
+
+    monkeypatch.setattr(pictures, "resize_picture", counting)
+    body = encode(gradient("RGB", (2000, 1500)))
+    together(*[lambda: pictures.decode_picture(body, 32)] * 4)
+    assert most == 1
 
 
 def test_a_large_photograph_decodes_to_what_its_whole_gives():
