@@ -13,18 +13,9 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local.stack import MACHINE
+
 PLACES = re.compile(r"(?<![\w./}])/(?=(build|venv|function|home/app)\b)")
-NEEDS = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "TMPDIR",
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-)
 
 
 @dataclass
@@ -93,7 +84,7 @@ def build(context: Path, folder: Path, arguments: dict[str, str], python: Path) 
 
 
 def _run(stage: Stage, command: str, python: Path) -> None:
-    environment = {key: os.environ[key] for key in (*NEEDS, "PIP_CERT", "PIP_INDEX_URL") if key in os.environ}
+    environment = {key: os.environ[key] for key in (*MACHINE, "PIP_CERT", "PIP_INDEX_URL") if key in os.environ}
     environment |= {**stage.environment, **stage.arguments, "PATH": f"{python.parent}:{os.environ['PATH']}"}
     environment.pop("PIP_NO_CACHE_DIR", None)  # a layer needs no cache; tests that run again do
     done = subprocess.run(
