@@ -44,14 +44,18 @@ def nginx_command(home: Path) -> list[str]:
 
 
 class PlainGateway(Server):
-    """The gateway of infra/containers.yaml; `functions` are their addresses as host:port."""
+    """The gateway of infra/containers.yaml; `functions` are host:port, or `replicas` for all these."""
 
-    def __init__(self, home: Path, functions: dict[str, str]) -> None:
+    def __init__(self, home: Path, functions: dict[str, str], replicas: list[str] | None = None) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         places = {f"GATEWAY_{name.upper().replace('-', '_')}": where for name, where in functions.items()}
         given = {"GATEWAY_PORT": f"127.0.0.1:{self.port}", "GATEWAY_RESOLVER": "127.0.0.1:9", **places}
         configure(home, ROOT / "infra" / "nginx" / "gateway" / "default.conf.template", given)
+        if replicas:
+            servers = " ".join(f"server {url.removeprefix('http://')};" for url in replicas)
+            group = (home / "site.conf").read_text()
+            (home / "site.conf").write_text(f"upstream replicas {{ {servers} }}\n{group}")
         super().__init__("gateway", nginx_command(home), {}, home)
 
     def ready(self) -> bool:

@@ -66,6 +66,12 @@ def test_the_clock_is_that_of_stack_yml_and_posts_to_the_gateway() -> None:
     assert "-X POST http://gateway:8080/function/fetch-batch;" in line
 
 
+def test_up_waits_for_no_container_that_can_never_be_healthy() -> None:
+    # Compose takes a disabled healthcheck for one that never says yes (docker/compose issue 13522).
+    for name, service in SERVICES.items():
+        assert "disable" not in service.get("healthcheck", {}), name
+
+
 def test_nothing_is_public_but_through_the_door_and_nobody_gains_rights() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"gateway": ["127.0.0.1:${GATEWAY_PORT:-8080}:8080"]}
