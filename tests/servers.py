@@ -252,7 +252,7 @@ class Mlflow(Server):
             "AWS_ENDPOINT_URL_S3": s3.url,
             "MLFLOW_BUCKET_URL": f"s3://{bucket}",
             "MLFLOW_HOST": host,
-            "MLFLOW_ALLOWED_HOSTS": f"{host}:*",
+            **({} if host == "127.0.0.1" else {"MLFLOW_ALLOWED_HOSTS": f"{host}:*"}),
             "MLFLOW_READERS": "",
             "MLFLOW_PORT": str(self.port),
             "MLFLOW_WORKERS": "1",
