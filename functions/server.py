@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from typing import Any
 
 FUNCTIONS = {"fetch-batch": "fetch_batch", "train": "train", "classify": "classify"}
@@ -76,8 +77,10 @@ class Ending:
         if not self._reachable():
             os._exit(1)  # the watchdog then ends too, and does not wait for calls that nobody can answer
         if self.before is not None:
-            with contextlib.suppress(Exception):  # whatever it was, the end comes all the same
+            try:
                 self.before()
+            except Exception:  # the end comes all the same
+                traceback.print_exc()
         time.sleep(self.linger_s)
         self.server.trigger.pull_trigger(self._close)
         until = time.monotonic() + DRAIN_S

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 
 import requests
 
-from deployment.smoke import TIMEOUT_S, example_row
+from deployment.smoke import TIMEOUT_S, a_picture, example_row
 
 ROWS = 1000
 SMALL, LARGE = (160, 160), (4000, 3000)  # the large one: 12 megapixels, the most that classify takes of a PNG
@@ -52,21 +50,9 @@ def _asked(session: requests.Session, url: str) -> dict[str, Any]:
 
 def _inputs(pipeline: str, card: dict[str, Any], pictures: Collection[Path]) -> list[Input]:
     if card["kind"] == "image":
-        made = {"PNG, 160 x 160": a_png(*SMALL), "PNG, 4000 x 3000": a_png(*LARGE)}
+        made = {"PNG, 160 x 160": a_picture(*SMALL), "PNG, 4000 x 3000": a_picture(*LARGE)}
         own = {file.name: file.read_bytes() for file in pictures}
         return [Input(pipeline, name, body, TYPES.get(body[:3], "image/bmp")) for name, body in (own or made).items()]
     row = example_row(card)
     bodies = {"1 row": json.dumps(row), f"{ROWS} rows": json.dumps([row] * ROWS)}
     return [Input(pipeline, name, body.encode(), "application/json") for name, body in bodies.items()]
-
-
-def a_png(width: int, height: int) -> bytes:
-    """A slope of colours; each row is a shift of one pattern, so that 12 megapixels are made in a moment."""
-    pattern = bytes(part for x in range(2 * width) for part in (x * 2 % 256, x * 5 // 7 % 256, x // 3 % 256))
-    rows = b"".join(b"\0" + pattern[3 * (y % width) : 3 * (y % width + width)] for y in range(height))
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")

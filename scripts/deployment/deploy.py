@@ -17,7 +17,7 @@ from deployment.faas_cli import BUILDERS, Programs, StepFailed, end_of
 from deployment.gateway import Gateway
 from deployment.images import find_image, whole_name
 from deployment.secret_values import VARIABLES, secret_values
-from deployment.smoke import smoke
+from deployment.smoke import pipelines, smoke
 from deployment.way_back import way_back
 from local.stack import Function, read_stack
 
@@ -40,10 +40,9 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--wait", type=float, default=180, metavar="SECONDS", help="for readiness (default 180)")
     parser.add_argument("--dry-run", action="store_true", help="print what would be run; run nothing, call nothing")
     given = parser.parse_args(argv)
-    given.stack, given.env = (
-        given.stack.resolve(),
-        given.env and given.env.resolve(),
-    )  # it works in the project's folder
+    # It works in the project's own folder.
+    given.stack = given.stack.resolve()
+    given.env = given.env and given.env.resolve()
     return given
 
 
@@ -51,7 +50,7 @@ class Deployment:
     """One run of scripts/deploy; `steps` are done in order."""
 
     def __init__(self, arguments: argparse.Namespace, settings: Mapping[str, str]) -> None:
-        """Raises WrongSettings for an unknown function, a tag that can't be known, or missing secrets."""
+        """Raises WrongSettings for an unknown function or missing secrets."""
         self.arguments = arguments
         self.settings = with_commit(settings)
         url = self.settings.get("OPENFAAS_URL", DEFAULT_GATEWAY).rstrip("/")
@@ -238,10 +237,6 @@ def chosen(functions: list[Function], names: list[str]) -> list[Function]:
         known = ", ".join(one.name for one in functions)
         raise WrongSettings(f"scripts/deploy: {', '.join(unknown)} is not in stack.yml, which has {known}", [])
     return [one for one in functions if not names or one.name in names]
-
-
-def pipelines() -> list[str]:
-    return sorted(path.stem for path in (ROOT / "functions" / "pipelines").glob("*.toml"))
 
 
 def say(line: str) -> None:

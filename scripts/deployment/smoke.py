@@ -19,6 +19,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 FUNCTIONS = ("classify", "fetch-batch", "train")
 PROBLEM = "application/problem+json"
+ROOT = Path(__file__).resolve().parents[2]
 HERE = ("http://127.0.0.1", "http://localhost")
 TIMEOUT_S = 35
 
@@ -46,8 +47,7 @@ class Smoke:
             for one in names:
                 self._check(f"classify/{one['name']}", partial(self._predict, one))
                 self._check(f"classify/{one['name']}, bad input", partial(self._refuse, one))
-        known = [path.stem for path in (Path(__file__).resolve().parents[2] / "functions" / "pipelines").glob("*.toml")]
-        for name in sorted(known):
+        for name in pipelines():
             if "fetch-batch" in functions:
                 self._check(f"fetch-batch/{name}", partial(self._collected, name))
             if "train" in functions:
@@ -146,22 +146,26 @@ class Smoke:
         return f"/system/functions: {answer.status_code}"
 
 
+def pipelines() -> list[str]:
+    """The names of the pipeline files."""
+    return sorted(path.stem for path in (ROOT / "functions" / "pipelines").glob("*.toml"))
+
+
 def example_row(card: dict[str, Any]) -> dict[str, Any]:
     """A row of the example values of a model card's input."""
     return {name: column["examples"][0] for name, column in card["input"]["schema"]["properties"].items()}
 
 
-def a_picture(side: int = 96) -> bytes:
-    """A PNG of side x side pixels with a slope of colours."""
-    rows = b"".join(
-        b"\0" + bytes(part for x in range(side) for part in (x * 2, y * 2, (x + y) % 256)) for y in range(side)
-    )
+def a_picture(width: int = 96, height: int = 96) -> bytes:
+    """A PNG with a slope of colours; each row is a shift of one pattern, so that a large one is made in a moment."""
+    pattern = bytes(part for x in range(2 * width) for part in (x * 2 % 256, x * 5 // 7 % 256, x // 3 % 256))
+    rows = b"".join(b"\0" + pattern[3 * (y % width) : 3 * (y % width + width)] for y in range(height))
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
 
 
 def smoke(
