@@ -13,6 +13,7 @@ from flask import Flask, Response
 
 from common.registry import Registry
 from deployed import Deployed
+from deployment.smoke import example_row
 from local.data_api import create_data_api
 from local.made_up_rows import made_up_rows
 
@@ -51,8 +52,7 @@ def versions(deployed: Deployed) -> list[dict[str, Any]]:
 
 
 def row_of(deployed: Deployed) -> dict[str, Any]:
-    card = deployed.get("classify/covertype")
-    return {name: one["examples"][0] for name, one in card["input"]["schema"]["properties"].items()}
+    return example_row(deployed.get("classify/covertype"))
 
 
 def classify(deployed: Deployed, row: dict[str, Any]) -> requests.Response:

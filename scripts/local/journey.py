@@ -9,6 +9,7 @@ from typing import Any
 
 import requests
 
+from deployment.smoke import example_row
 from local.demo_data import DemoData
 from local.pictures import example_picture
 from local.system import CannotStart, System
@@ -134,7 +135,7 @@ class Journey:
                 self._url(f"classify/{name}"), data=body, headers={"Content-Type": "image/jpeg"}, timeout=30
             )
         else:
-            row = {key: one["examples"][0] for key, one in card["input"]["schema"]["properties"].items()}
+            row = example_row(card)
             what = "a row"
             answer = self.session.post(self._url(f"classify/{name}"), json=row, timeout=30)
         told["seconds"]["classify"] = round(time.monotonic() - began, 3)

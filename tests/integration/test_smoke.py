@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from flask import Flask
 
 from common.objects import FolderObjects
 from conftest import Served
 from deploying import Site, make_gateway
+from door import Nginx
 
 pytestmark = pytest.mark.integration
 
@@ -50,3 +52,17 @@ def test_smoke_sends_a_picture_and_a_row(
     assert "ok   classify/flowers: a row is" in done.stdout
     assert "ok   classify/flowers, bad input: 4" in done.stdout
     assert done.returncode == 0, done.stdout
+
+
+def test_smoke_through_the_door_trusts_a_certificate_of_its_own_only_when_told(
+    site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with Nginx(tmp_path_factory.mktemp("door"), site.gateway.url) as door:
+        # A variable of the shell that names the authorities must not count over --insecure.
+        shell = {"REQUESTS_CA_BUNDLE": certifi.where()}
+        done = site.run("smoke", "--insecure", "--no-model", door.url, **shell)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "ok   site: the page is there" in done.stdout
+        assert "ok   the gateway's own calls: /system/functions: 404" in done.stdout
+        refused = site.run("smoke", "--no-model", door.url, **shell)
+        assert (refused.returncode, "SSLError" in refused.stdout) == (1, True)

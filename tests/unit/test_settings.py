@@ -6,6 +6,7 @@ import pytest
 
 from common.errors import WrongSettings
 from common.settings import VARIABLES, read_settings
+from common.web import make_app
 
 
 def test_an_empty_environment_gives_every_default():
@@ -98,3 +99,9 @@ def test_what_pipeline_files_may_name_does_not_change_with_the_environment_it_ca
 def test_a_training_budget_is_for_every_pipeline_or_for_one(raw, pets, covertype):
     settings = read_settings({"SABUESO_BUDGET_S": raw})
     assert (settings.budget_s("pets", 100), settings.budget_s("covertype", 100)) == (pets, covertype)
+
+
+def test_readiness_tells_the_deployment_that_it_belongs_to(make_settings):
+    settings = make_settings("flowers", SABUESO_DEPLOYMENT="the-newest")
+    told = make_app("classify", settings, {}).test_client().get("/readyz").json
+    assert told == {"status": "ok", "deployment": "the-newest"}
