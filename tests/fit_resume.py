@@ -1,11 +1,10 @@
 """A fit that dies after some epochs and is taken up again; run in a process of its own, since TensorFlow is dear.
 
 Prints one JSON object: the epochs that each of the fits saw, their plans, the curves that they ended with, and what is
-left of the checkpoint. The last fit takes up a checkpoint as it was before it held the curve.
+left of the checkpoint. The last fit begins anew, by a plan of before.
 """
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -13,10 +12,12 @@ import keras
 import numpy as np
 
 from common.objects import FolderObjects
-from train.fit import Checkpoint, Fit, predict_both
+from train.checkpoint import Checkpoint
+from train.fit import Fit, predict_both
 from train.tabular import TabularBatches, build_tabular, members_for
 
 DIES_AFTER = 3
+FORCED = 5
 
 
 class Died(Exception):
@@ -44,29 +45,23 @@ def fit(folder: Path, dies: bool) -> tuple[list[int], dict, float, list[int]]:
     try:
         plan = one.run(60)
     except Died:
-        return seen, checkpoint.load()[0], 0.0, []
+        return seen, checkpoint.plan(), 0.0, []
     accuracy = float((predict_both(model, inputs[:500])[0].argmax(axis=1) == labels[:500]).mean())
     return seen, plan, accuracy, [point["epoch"] for point in one.curve if point["time"] and point["train_loss"]]
 
 
-def forget_curve(folder: Path) -> None:
-    [path] = folder.rglob("state.npz")
-    with np.load(path) as arrays:
-        np.savez(path, **{name: array for name, array in arrays.items() if name != "curve"})
-
-
 def main() -> None:
-    folder, old = Path(sys.argv[1]) / "store", Path(sys.argv[1]) / "old"
+    folder = Path(sys.argv[1]) / "store"
     first_seen, first_plan, _, _ = fit(folder, dies=True)
-    shutil.copytree(folder, old)
     second_seen, second_plan, accuracy, curve = fit(folder, dies=False)
     ended_seen, _, _, ended_curve = fit(folder, dies=False)
-    forget_curve(old)
-    old_seen, _, _, old_curve = fit(old, dies=False)
-    Checkpoint(FolderObjects(folder), "jobs/flowers/checkpoints/one/").clear()
+    checkpoint = Checkpoint(FolderObjects(folder), "jobs/flowers/checkpoints/one/")
+    checkpoint.clear()
     left = list(FolderObjects(folder).list("jobs/"))
-    found = {"first": first_seen, "second": second_seen, "plans": [first_plan, second_plan]}
-    found |= {"ended": ended_seen, "old": old_seen, "curves": [curve, ended_curve, old_curve]}
+    checkpoint.save_plan({**second_plan, "epochs": FORCED})
+    forced_seen, _, _, _ = fit(folder, dies=False)
+    found = {"first": first_seen, "second": second_seen, "plans": [first_plan, second_plan], "forced": forced_seen}
+    found |= {"ended": ended_seen, "curves": [curve, ended_curve]}
     print(json.dumps({**found, "accuracy": accuracy, "left": left}))
 
 

@@ -14,7 +14,8 @@ import tensorflow as tf
 from common.bundle import GOLDEN, NETWORK
 from common.errors import TrainingFailed
 from common.network import Network
-from train.fit import predict_both, softmax
+from train.calibration import softmax
+from train.fit import predict_both
 from train.kinds import Preparation
 
 COMPARED, GOLDEN_COUNT, GOLDEN_PICTURES = 64, 16, 4
@@ -93,7 +94,7 @@ def write_golden(preparation: Preparation, folder: Path, raw: list[Any], columns
     """golden.npz: raw inputs with the exported network's own answers, to be given again wherever it is loaded."""
     chosen = raw[: GOLDEN_PICTURES if preparation.kind == "image" else GOLDEN_COUNT]
     encoded = preparation.encode(chosen)
-    answers = Network(folder / NETWORK).predict(encoded.astype(np.float32))[0]
+    answers = Network(folder / NETWORK).predict(encoded)[0]
     if preparation.kind == "image":
         arrays = {
             "pixels": encoded,

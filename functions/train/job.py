@@ -26,7 +26,7 @@ from train.patience import AWAY, QUIET_S, Patience
 from train.snapshot import PARTS, Examples, read_examples, snapshot_samples, store_snapshot
 
 # Grows when the same snapshot and settings would give another version: a new recipe, a new format.
-RECIPE = 1
+RECIPE = 2
 LOG = logging.getLogger("sabueso.train")
 FINISHED = ("promoted", "kept", "incomparable", "superseded")
 
@@ -55,6 +55,7 @@ class Job:
         self.registry = Registry(settings)
         self.budget_s = settings.budget_s(pipeline.name, pipeline.train.budget_s)
         self.patience = Patience(settings.patience_s, self._tell_waiting)
+        self.pictures = settings.scratch / "pictures" / pipeline.name
         self._quiet_until = 0.0
 
     def run(self, force: bool) -> None:

@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from common.features import encode_rows, encoded_shape, fit_features
-from common.pictures import decode_picture
 from common.pipelines import Pipeline
+from train.decoded import decode_all
 from train.fit import Batches
-from train.image import ImageBatches, build_image, cached_size, with_mirror
+from train.image import ImageBatches, build_image, cached_size, precision, with_mirror
 from train.tabular import TabularBatches, build_tabular, members_for
-
-DECODERS = 2
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Fitted preprocessing: `features` goes into the contract; `encode` gives what the network takes."""
+    """Fitted preprocessing: `features` goes into the contract; `encode` gives what the network takes.
+
+    With `folder`, decoded pictures stand there in files mapped into memory.
+    """
 
     kind: str
     features: dict[str, Any]
+    folder: Path | None = None
 
     def encode(self, inputs: Sequence[Any]) -> np.ndarray:
+        """Raw inputs -> (n, width) float32 of rows, or (n, side, side, 3) uint8 of pictures."""
         if self.kind == "image":
-            return decode_all(inputs, self.features["image_size"])
+            return decode_all(inputs, self.features["image_size"], self.folder)
         return encode_rows(inputs, self.features["columns"])
 
 
-def decode_all(files: Sequence[bytes], size: int) -> np.ndarray:
-    """Picture files -> uint8 (n, size, size, 3), decoded side by side."""
-    with ThreadPoolExecutor(DECODERS) as pool:
-        return np.stack(list(pool.map(lambda file: decode_picture(file, size), files)))
-
-
-def prepare(pipeline: Pipeline, train_inputs: Sequence[Any]) -> Preparation:
+def prepare(pipeline: Pipeline, train_inputs: Sequence[Any], folder: Path | None = None) -> Preparation:
     """Preprocessing, fitted on the train part alone."""
     if pipeline.kind == "image":
-        return Preparation("image", {"image_size": pipeline.train.image_size})
+        return Preparation("image", {"image_size": pipeline.train.image_size}, folder)
     return Preparation("tabular", {"columns": fit_features(train_inputs, pipeline.input_columns())})
 
 
@@ -50,14 +47,18 @@ def build(pipeline: Pipeline, preparation: Preparation, examples: int) -> keras.
     """A new network for a train part of so many examples, with outputs logits and embedding."""
     classes = len(pipeline.labels)
     if pipeline.kind == "image":
-        return build_image(classes)
+        return build_image(classes, precision())
     numbers, slots = encoded_shape(preparation.features["columns"])
     return build_tabular(numbers, slots, classes, members_for(examples))
 
 
 def answering(pipeline: Pipeline, model: keras.Model) -> keras.Model:
-    """The fitted network as it will answer."""
-    return with_mirror(model, pipeline.train.image_size) if pipeline.kind == "image" else model
+    """The fitted network as it will answer, in float32."""
+    if pipeline.kind != "image":
+        return model
+    whole = build_image(len(pipeline.labels))
+    whole.set_weights(model.get_weights())
+    return with_mirror(whole, pipeline.train.image_size)
 
 
 def make_batches(pipeline: Pipeline, preparation: Preparation, inputs: Sequence[Any], labels: np.ndarray) -> Batches:
@@ -65,5 +66,5 @@ def make_batches(pipeline: Pipeline, preparation: Preparation, inputs: Sequence[
     classes, seed = len(pipeline.labels), pipeline.train.seed
     if pipeline.kind == "image":
         size = pipeline.train.image_size
-        return ImageBatches(decode_all(inputs, cached_size(size)), labels, classes, seed, size)
+        return ImageBatches(decode_all(inputs, cached_size(size), preparation.folder), labels, classes, seed, size)
     return TabularBatches(preparation.encode(inputs), labels, classes, seed)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import shutil
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from common.bundle import NETWORK, Bundle, sign_bundle
@@ -19,13 +18,14 @@ from common.errors import AlreadyRunning, BundleRefused, RegistryUnavailable
 from common.executions import timestamp
 from common.network import Network
 from train.champion import as_tags, judge, load_champion, metrics_of, move_champion, note_move
-from train.export import calibrate, compare_network, fit_novelty, serving_network, write_golden, write_network
-from train.fit import Checkpoint, Fit, best_temperature, predict_both
+from train.checkpoint import Checkpoint
 from train.gate import Verdict
-from train.kinds import Preparation, answering, build, make_batches, prepare
+from train.kinds import Preparation
+from train.make_bundle import make_bundle
+from train.make_network import Fitted, make_network
 from train.metrics import evaluate
 from train.plots import confusion_figure, curves_figure, reliability_figure
-from train.snapshot import FRACTIONS, SALT, Examples
+from train.snapshot import Examples
 from train.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("sabueso.train")
 FIT_FROM, FIT_TO = 0.05, 0.85
-FIT_SHARE = 0.9
 
 
 def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> None:
@@ -53,21 +52,22 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
         source = f"datasets/{pipeline.name}/snapshots/{snapshot}.json"
         wait(lambda: tracking.dataset(snapshot, examples.labels, source, examples.made_up))
         checkpoint = _checkpoint(job, snapshot, settings)
-        model, preparation = _fit(job, examples, tracking, checkpoint)
+        fitted = _fit(job, examples, tracking, checkpoint)
         with tempfile.TemporaryDirectory() as scratch:
             serving = Path(scratch) / "serving"
             serving.mkdir()
-            contract, metrics = _export(job, examples, model, preparation, serving, snapshot, settings, tracking)
+            contract, metrics = _export(job, examples, fitted, serving, snapshot, settings, tracking)
             job.stage("registering", 0.94, metrics=metrics)
             contract["trained_at"] = timestamp()
             sign_bundle(serving, contract, job.settings.secret("bundle-key"))
             bundle = Bundle(serving, job.settings.secret("bundle-key"))
             bundle.check_golden()
-            raw, told = _example_inputs(preparation, examples), _told(contract, metrics)
+            raw, told = _example_inputs(fitted.preparation, examples), _told(contract, metrics)
             version = wait(lambda: tracking.register(serving, raw, _version_tags(tags, metrics), told))
             job.stage("gate", 0.97, version=version)
             verdict = _gate(job, examples, bundle, version, Path(scratch))
         wait(checkpoint.clear)
+        shutil.rmtree(job.pictures, ignore_errors=True)
         wait(lambda: tracking.end("FINISHED"))
         _end(job, verdict, began)
     except AlreadyRunning:
@@ -112,64 +112,31 @@ def _end(job: Job, verdict: Verdict, began: float) -> None:
     job.end("finished", **facts, seconds=seconds)
 
 
-def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoint) -> tuple[keras.Model, Preparation]:
-    began = time.monotonic()
-    pipeline = job.pipeline
-    keras.utils.set_random_seed(pipeline.train.seed)
-    inputs, labels = examples.of(0)
-    preparation = prepare(pipeline, inputs)
-    model = build(pipeline, preparation, len(inputs))
-    batches = make_batches(pipeline, preparation, inputs, labels)
-    tune_inputs, tune_labels = examples.of(1)
+def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoint) -> Fitted:
+    def on_stage(stage: str) -> None:
+        job.stage(stage, FIT_FROM)
 
     def on_epoch(done: int, total: int, facts: dict[str, float]) -> None:
         tracking.metrics(facts, step=done)
         job.tell(f"epoch {done} of {total}", FIT_FROM + (FIT_TO - FIT_FROM) * done / total)
 
-    job.stage("planning epochs", FIT_FROM)
-    fit = Fit(model, batches, (preparation.encode(tune_inputs), tune_labels), checkpoint, on_epoch)
-    left = max(job.budget_s * FIT_SHARE - (time.monotonic() - began), 0.3 * job.budget_s)
-    plan = {f"plan_{key}": value for key, value in fit.run(left).items()}
-    job.patience(lambda: tracking.params({**plan, "weights": model.count_params()}))
-    if fit.curve:
-        job.patience(lambda: tracking.curve(fit.curve))
-        job.patience(lambda: tracking.figure(curves_figure(fit.curve), "learning_curves"))
-    return answering(pipeline, model), preparation
+    parts = examples.of(0), examples.of(1)
+    fitted = make_network(job.pipeline, *parts, job.budget_s, checkpoint, job.pictures, on_epoch, on_stage)
+    plan = {f"plan_{key}": value for key, value in fitted.plan.items()}
+    job.patience(lambda: tracking.params({**plan, "weights": fitted.model.count_params()}))
+    if fitted.curve:
+        job.patience(lambda: tracking.curve(fitted.curve))
+        job.patience(lambda: tracking.figure(curves_figure(fitted.curve), "learning_curves"))
+    return fitted
 
 
 def _export(
-    job: Job,
-    examples: Examples,
-    model: keras.Model,
-    preparation: Preparation,
-    serving: Path,
-    snapshot: str,
-    settings: str,
-    tracking: Tracking,
+    job: Job, examples: Examples, fitted: Fitted, serving: Path, snapshot: str, settings: str, tracking: Tracking
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Write the bundle's files; its contract without signature, and the plain metrics."""
     job.stage("exporting", FIT_TO)
-    pipeline = job.pipeline
-    inputs, labels = examples.of(0)
-    novelty = fit_novelty(predict_both(model, preparation.encode(inputs))[1], labels)
-    tune_inputs, tune_labels = examples.of(1)
-    encoded = preparation.encode(tune_inputs)
-    temperature = best_temperature(predict_both(model, encoded)[0], tune_labels)[0]
-    network = serving_network(model, novelty, temperature)
-    write_network(network, serving)
-    apart = compare_network(network, serving, encoded)
-    write_golden(preparation, serving, inputs, pipeline.input_columns())
-    contract: dict[str, Any] = {
-        "pipeline": pipeline.name,
-        "kind": pipeline.kind,
-        "title": pipeline.title,
-        "labels": [label.as_dict() for label in pipeline.labels],
-        "target": pipeline.target,
-        "columns": _columns(job, preparation, inputs),
-        "features": preparation.features,
-        "split": {"salt": SALT, "fractions": list(FRACTIONS)},
-        "temperature": temperature,
-        "thresholds": calibrate(model, novelty, encoded, tune_labels, temperature),
+    contract, apart = make_bundle(job.pipeline, fitted, examples.of(0), examples.of(1), serving)
+    contract |= {
         "snapshot": snapshot,
         "settings": settings,
         "examples": len(examples.hashes),
@@ -178,8 +145,8 @@ def _export(
         "trained_at": "",
     }
     job.stage("evaluating", 0.9)
-    metrics = _evaluate(job, examples, contract, serving, preparation, tracking)
-    tracking.metrics({**metrics, "export_apart": apart, "temperature": temperature})
+    metrics = _evaluate(job, examples, contract, serving, fitted.preparation, tracking)
+    tracking.metrics({**metrics, "export_apart": apart, "temperature": contract["temperature"]})
     return contract, metrics
 
 
@@ -194,7 +161,7 @@ def _evaluate(
     """Metrics of the exported network on the holdout, into the contract and MLflow."""
     inputs, labels = examples.of(2)
     names = tuple(label["value"] for label in contract["labels"])
-    probabilities, _ = Network(serving / NETWORK).predict(preparation.encode(inputs).astype(np.float32))
+    probabilities, _ = Network(serving / NETWORK).predict(preparation.encode(inputs))
     contract["metrics"], contract["per_class"] = evaluate(probabilities, labels, names)
     wait, worst = job.patience, _worst(examples, probabilities, labels, names)
     wait(lambda: tracking.table(contract["per_class"], "per_class.json"))
@@ -220,26 +187,6 @@ def _worst(
         }
         for index in wrong
     ]
-
-
-def _columns(job: Job, preparation: Preparation, inputs: list[Any]) -> list[dict[str, Any]]:
-    """The contract's columns: those of the pipeline file, with typical values and the categories seen."""
-    found = []
-    for place, column in enumerate(job.pipeline.input_columns()):
-        values = [row[place] for row in inputs]
-        seen = {**column, "examples": _typical(column["type"], values)}
-        if column["type"] == "category":
-            seen["known"] = preparation.features["columns"][place]["vocabulary"]
-        found.append(seen)
-    return found
-
-
-def _typical(kind: str, values: list[Any]) -> list[Any]:
-    """Three values for a form to begin with: quartiles or the commonest. Column by column, so no one's row is shown."""
-    if kind == "number":
-        return [float(value) for value in np.quantile(values, [0.5, 0.25, 0.75], method="nearest")]
-    common = [value for value, _ in Counter(values).most_common(3)]
-    return (common * 3)[:3]
 
 
 def _example_inputs(preparation: Preparation, examples: Examples) -> list[Any]:

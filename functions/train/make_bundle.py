@@ -1,0 +1,69 @@
+"""From a fitted network to the files of a bundle and its contract, all but the holdout's metrics and the signature."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.pipelines import Pipeline
+from train.calibration import best_temperature
+from train.export import calibrate, compare_network, fit_novelty, serving_network, write_golden, write_network
+from train.fit import predict_both
+from train.kinds import Preparation
+from train.make_network import Fitted, Part
+from train.snapshot import FRACTIONS, SALT
+
+
+def make_bundle(
+    pipeline: Pipeline, fitted: Fitted, train: Part, tune: Part, folder: Path
+) -> tuple[dict[str, Any], float]:
+    """Write network and golden examples into the folder; the contract, and how far the export is from Keras.
+
+    Novelty comes from the train part, temperature and thresholds from the tune part. Raises TrainingFailed if the
+    exported network does not answer as Keras does.
+    """
+    model, preparation = fitted.model, fitted.preparation
+    inputs, labels = train
+    novelty = fit_novelty(predict_both(model, preparation.encode(inputs))[1], labels)
+    encoded, tune_labels = preparation.encode(tune[0]), tune[1]
+    temperature = best_temperature(predict_both(model, encoded)[0], tune_labels)[0]
+    network = serving_network(model, novelty, temperature)
+    write_network(network, folder)
+    apart = compare_network(network, folder, encoded)
+    write_golden(preparation, folder, list(inputs), pipeline.input_columns())
+    contract = {
+        "pipeline": pipeline.name,
+        "kind": pipeline.kind,
+        "title": pipeline.title,
+        "labels": [label.as_dict() for label in pipeline.labels],
+        "target": pipeline.target,
+        "columns": _columns(pipeline, preparation, list(inputs)),
+        "features": preparation.features,
+        "split": {"salt": SALT, "fractions": list(FRACTIONS)},
+        "temperature": temperature,
+        "thresholds": calibrate(model, novelty, encoded, tune_labels, temperature),
+    }
+    return contract, apart
+
+
+def _columns(pipeline: Pipeline, preparation: Preparation, inputs: list[Any]) -> list[dict[str, Any]]:
+    """The contract's columns: those of the pipeline file, with typical values and the categories seen."""
+    found = []
+    for place, column in enumerate(pipeline.input_columns()):
+        values = [row[place] for row in inputs]
+        seen = {**column, "examples": _typical(column["type"], values)}
+        if column["type"] == "category":
+            seen["known"] = preparation.features["columns"][place]["vocabulary"]
+        found.append(seen)
+    return found
+
+
+def _typical(kind: str, values: list[Any]) -> list[Any]:
+    """Three values for a form to begin with: quartiles or the commonest. Column by column, so no one's row is shown."""
+    if kind == "number":
+        return [float(value) for value in np.quantile(values, [0.5, 0.25, 0.75], method="nearest")]
+    common = [value for value, _ in Counter(values).most_common(3)]
+    return (common * 3)[:3]

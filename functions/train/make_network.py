@@ -1,0 +1,59 @@
+"""From the train and tune parts to a fitted network, within the time budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from common.pipelines import Pipeline
+from train.checkpoint import Checkpoint
+from train.decoded import decoded_mb
+from train.fit import Fit
+from train.image import cached_size
+from train.kinds import Preparation, answering, build, make_batches, prepare
+
+Part = tuple[Sequence[Any], np.ndarray]
+# What comes after the fit needs the rest of the budget; so much the fit has at least, however long it took before.
+FIT_SHARE, LEAST_SHARE = 0.92, 0.3
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """`model` as it answers: inputs -> logits (n, members, classes) and embedding (n, d). `curve`: a point an epoch."""
+
+    model: keras.Model
+    preparation: Preparation
+    plan: dict[str, Any]
+    curve: list[dict[str, Any]]
+
+
+def make_network(
+    pipeline: Pipeline,
+    train: Part,
+    tune: Part,
+    budget_s: float,
+    checkpoint: Checkpoint,
+    scratch: Path,
+    on_epoch: Callable[[int, int, dict[str, float]], None],
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Fitted:
+    """Preprocessing, network and fit, seeded. `scratch` is the folder where decoded pictures are kept meanwhile."""
+    began = time.monotonic()
+    keras.utils.set_random_seed(pipeline.train.seed)
+    inputs, labels = train
+    if pipeline.kind == "image":
+        on_stage(f"decoding pictures: {decoded_mb(len(inputs), cached_size(pipeline.train.image_size)):.0f} MB on disk")
+    preparation = prepare(pipeline, inputs, scratch)
+    model = build(pipeline, preparation, len(inputs))
+    batches = make_batches(pipeline, preparation, inputs, labels)
+    on_stage("planning epochs")
+    fit = Fit(model, batches, (preparation.encode(tune[0]), tune[1]), checkpoint, on_epoch)
+    left = max(budget_s * FIT_SHARE - (time.monotonic() - began), LEAST_SHARE * budget_s)
+    plan = fit.run(left)
+    return Fitted(answering(pipeline, model), preparation, plan, fit.curve)
