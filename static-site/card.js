@@ -23,7 +23,12 @@ export function renderCard(card) {
       el("dl", { class: "facts small" },
         measure("logLoss", metrics.log_loss, number),
         measure("calibration", metrics.calibration_error, number),
-        fact("sureFrom", () => percent(card.thresholds.sure)),
+        measure("calibrationIdeal", metrics.calibration_error_ideal, number),
+        fact("sureFrom", () => (card.thresholds.sure < 1 ? percent(card.thresholds.sure) : t("sureNever"))),
+        card.thresholds.error === undefined ? null : fact("sureErrorStated", () => percent(card.thresholds.error)),
+        measure("sureError", metrics.sure_error, percent),
+        measure("sureShare", metrics.sure_share, percent),
+        measure("unknownShare", metrics.unknown_share, percent),
         fact("snapshot", () => card.snapshot.slice(0, 12)))));
 }
 
@@ -31,7 +36,9 @@ const fact = (key, words) => el("div", {}, el("dt", {}, () => t(key)), el("dd", 
 
 const between = (interval, write) => `(${t("interval", { low: write(interval.low), high: write(interval.high) })})`;
 
+/** Nothing where an older version did not tell it. */
 function measure(key, interval, write) {
+  if (interval === undefined) return null;
   return el("div", { class: "measure" },
     el("dt", {}, () => t(key)),
     el("dd", {}, () => write(interval.value), el("small", {}, () => between(interval, write))));

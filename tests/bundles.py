@@ -17,12 +17,13 @@ import numpy as np  # noqa: E402
 
 from common.bundle import NETWORK, Bundle, sign_bundle  # noqa: E402
 from common.features import read_row  # noqa: E402
-from common.network import Network  # noqa: E402
+from common.network import Network, statuses  # noqa: E402
 from common.pipelines import Pipeline, read_pipelines  # noqa: E402
 from flowers import as_record, draw, encode, flower_rows  # noqa: E402
-from train.export import compare_network, fit_novelty, write_golden, write_network  # noqa: E402
+from train.export import compare_network, write_golden, write_network  # noqa: E402
 from train.kinds import Preparation, prepare  # noqa: E402
 from train.metrics import evaluate  # noqa: E402
+from train.novelty import nearest_label  # noqa: E402
 
 SIZE = 32
 KEY = "the-bundle-key"
@@ -39,7 +40,7 @@ def _network(encoded: np.ndarray, labels: np.ndarray, picture: bool) -> tuple[ke
     if not picture:
         means[:, 1:] = 0  # the first column alone tells the label
     dense = keras.layers.Dense(len(means), activation="softmax", name="probabilities")
-    novelty = fit_novelty(encoded, labels)
+    novelty = nearest_label(encoded, labels)
     model = keras.Model(inputs, {"probabilities": dense(embedding), "novelty": novelty(embedding)})
     dense.set_weights([20 * means.T, -10 * (means**2).sum(axis=1)])
     return model, float(np.max(novelty(encoded)))
@@ -53,7 +54,10 @@ def make_bundle(folder: Path, pipeline: Pipeline, raw: list[Any], labels: np.nda
     write_network(serving, folder)
     compare_network(serving, folder, encoded)
     write_golden(preparation, folder, raw, pipeline.input_columns())
-    metrics, per_class = evaluate(Network(folder / NETWORK).predict(encoded)[0], labels, pipeline.label_values)
+    thresholds = {"sure": 0.8, "error": 0.02, "novelty": 1.05 * farthest}
+    probabilities, novelty = Network(folder / NETWORK).predict(encoded)
+    told = statuses(probabilities, novelty, thresholds)
+    metrics, per_class = evaluate(probabilities, labels, pipeline.label_values, told)
     columns = pipeline.input_columns()
     for place, column in enumerate(columns):
         column["examples"] = [row[place] for row in raw[:3]]
@@ -69,7 +73,7 @@ def make_bundle(folder: Path, pipeline: Pipeline, raw: list[Any], labels: np.nda
         "features": preparation.features,
         "split": {"salt": "sabueso-1", "fractions": [0.7, 0.1, 0.2]},
         "temperature": 1.0,
-        "thresholds": {"sure": 0.8, "novelty": 1.05 * farthest},
+        "thresholds": thresholds,
         "metrics": metrics,
         "per_class": per_class,
         "snapshot": "0" * 64,

@@ -41,10 +41,16 @@ class Network:
 
 
 def status_of(confidence: float, novelty: float, thresholds: Mapping[str, float]) -> str:
-    """sure, uncertain (below the tuned threshold) or unknown (further from every label than the tune part is)."""
+    """sure, uncertain (below the tuned threshold; 1 is reached by none) or unknown (farther off than tune is)."""
     if not novelty <= thresholds["novelty"]:  # so that NaN is unknown too
         return "unknown"
-    return "sure" if confidence >= thresholds["sure"] else "uncertain"
+    return "sure" if confidence >= thresholds["sure"] < 1 else "uncertain"
+
+
+def statuses(probabilities: Array, novelty: Array, thresholds: Mapping[str, float]) -> list[str]:
+    """The status of each answer: probabilities (n, labels), novelty (n,)."""
+    best = probabilities.max(axis=1)
+    return [status_of(float(one), float(far), thresholds) for one, far in zip(best, novelty, strict=True)]
 
 
 def predictions(probabilities: Array, novelty: Array, contract: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     },
     "target": {"column": str, "labels": list},
     "trigger": {"new_examples": int},
-    "train": {"budget_s": NUMBER, "seed": int, "image_size": int},
+    "train": {"budget_s": NUMBER, "seed": int, "image_size": int, "backbone": str, "weights": dict},
     "gate": {"metric": str, "floor": NUMBER, "min_gain": NUMBER},
 }
 COLUMN = {
@@ -48,8 +48,13 @@ COLUMN = {
     "title": dict,
 }
 LABEL = {"value": str, "en": str, "es": str}
+WEIGHTS = {"path": str, "sha256": str}
+# The networks of keras.applications that train/backbones.py builds.
+BACKBONES = ("mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_v2_b0", "resnet50")
+SCHEMES = ("http://", "https://", "s3://")
 RESERVED = ("openapi.json", "metrics", "healthz", "readyz")
 NAME = re.compile(r"^[a-z][a-z0-9-]{0,40}$")
+SHA256 = re.compile(r"^[0-9a-fA-F]{64}$")
 POSITIVE = (
     ("source", "batches"),
     ("source", "samples_per_batch"),
@@ -102,6 +107,7 @@ def check(raw: dict[str, Any], stem: str) -> list[FieldError]:
         found.append(FieldError("source.min_interval_s", "must not be below 0"))
     found += _choice("gate.metric", raw.get("gate", {}).get("metric", "macro_f1"), ("accuracy", "macro_f1"))
     found += _source(raw["source"], raw["kind"]) + _columns(raw) + _labels(raw["target"])
+    found += _transfer(raw.get("train", {}), raw["kind"])
     return found
 
 
@@ -115,6 +121,36 @@ def _source(source: dict[str, Any], kind: str) -> list[FieldError]:
         found.append(FieldError("source.batches", "missing: how many batches make the collection complete"))
     if not all(isinstance(value, str) for value in source.get("params", {}).values()):
         found.append(FieldError("source.params", "every value must be a string"))
+    return found
+
+
+def _transfer(train: dict[str, Any], kind: str) -> list[FieldError]:
+    """The keys of transfer learning: a backbone, and the weights that it starts from."""
+    if kind == "tabular":
+        told = "for pictures: a pipeline of kind tabular has none"
+        return [FieldError(f"train.{key}", told) for key in ("backbone", "weights") if key in train]
+    found = _choice("train.backbone", train["backbone"], BACKBONES) if "backbone" in train else []
+    if "weights" not in train:
+        return found
+    if "backbone" not in train:
+        found.append(FieldError("train.backbone", f"missing: whose weights these are; one of {', '.join(BACKBONES)}"))
+    weights = train["weights"]
+    wrong = _typed("train.weights", weights, WEIGHTS)
+    found += wrong + [FieldError(f"train.weights.{key}", "missing") for key in WEIGHTS if key not in weights]
+    return found if wrong else found + _weights(weights)
+
+
+def _weights(weights: dict[str, str]) -> list[FieldError]:
+    found = []
+    path = weights.get("path", ".")
+    if "${" in path:
+        told = "is read as it stands: ${NAME} is put in for the source alone"
+        found.append(FieldError("train.weights.path", told))
+    elif not path or ("://" in path and not path.startswith(SCHEMES)):
+        told = f"must be the path of a file, or begin with {', '.join(SCHEMES)}"
+        found.append(FieldError("train.weights.path", told))
+    if not SHA256.match(weights.get("sha256", "0" * 64)):
+        found.append(FieldError("train.weights.sha256", "must be 64 hexadecimal digits, as `sha256sum FILE` prints"))
     return found
 
 

@@ -50,10 +50,22 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """The file that a backbone's weights come from: a path, an http(s) URL or an s3:// key; what counts is its sum."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Train:
+    """Without `backbone` pictures get a network of our own; without `weights` a backbone learns from nothing."""
+
     budget_s: float = 300
     seed: int = 7
     image_size: int = 96
+    backbone: str = ""
+    weights: Weights | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,12 @@ def _column(raw: dict[str, Any]) -> Column:
     )
 
 
+def _train(raw: dict[str, Any]) -> Train:
+    weights = raw.get("weights")
+    found = None if weights is None else Weights(weights["path"], weights["sha256"].lower())
+    return Train(**{**raw, "weights": found})
+
+
 def make_pipeline(raw: dict[str, Any]) -> Pipeline:
     """A Pipeline from a parsed pipeline file that `check` found right."""
     labels = raw["target"]["labels"]
@@ -140,7 +158,7 @@ def make_pipeline(raw: dict[str, Any]) -> Pipeline:
             for one in labels
         ),
         new_examples=raw.get("trigger", {}).get("new_examples", 1000),
-        train=Train(**raw.get("train", {})),
+        train=_train(raw.get("train", {})),
         gate=Gate(**raw.get("gate", {})),
     )
 

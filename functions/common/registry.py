@@ -98,6 +98,10 @@ class Registry:
             body = {"name": name, "version": version, "key": key, "value": value}
             self._call("POST", "model-versions/set-tag", json=body)
 
+    def describe_version(self, name: str, version: str, text: str) -> None:
+        """Markdown for a version's page, of 5,000 characters at most: MLflow's database takes no more."""
+        self._call("PATCH", "model-versions/update", json={"name": name, "version": version, "description": text})
+
     def download_bundle(self, name: str, version: str, folder: Path) -> None:
         """The files of a version's bundle into folder (which exists), through MLflow's artifact proxy.
 

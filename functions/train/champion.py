@@ -1,4 +1,4 @@
-"""Who serves: the gate carried out, promotion by hand, rollback. Every move of the alias is recorded."""
+"""Who serves: moves of the alias by the gate or by hand, and back. Every move is recorded."""
 
 from __future__ import annotations
 
@@ -8,51 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from common.bundle import Bundle
 from common.errors import AlreadyRunning, BundleRefused, NotFound, Unusable
 from common.executions import history, note
 from common.leases import Lease
 from common.objects import Objects
-from common.pipelines import Pipeline
 from common.registry import Registry
 from common.settings import Settings
-from train.gate import Verdict, first_verdict, verdict
-from train.metrics import METRICS, confusion
-from train.snapshot import SALT, Examples
-
-
-def judge(pipeline: Pipeline, examples: Examples, ours: Bundle, theirs: Bundle | None) -> Verdict:
-    """The gate: challenger and champion, each by its own bundle, on the same raw holdout."""
-    inputs, labels = examples.of(2)
-    classes = len(pipeline.labels)
-    answers = ours.predict(inputs)[0].argmax(axis=1)
-    score = METRICS[pipeline.gate.metric](confusion(labels, answers, classes))
-    if theirs is None:
-        return first_verdict(pipeline.gate, score)
-    odd = _incomparable(pipeline, theirs.contract)
-    if odd:
-        return Verdict("incomparable", f"{odd}: promote by hand if you want it", score)
-    if pipeline.kind == "tabular":
-        order = [[column.name for column in pipeline.inputs].index(one["name"]) for one in theirs.contract["columns"]]
-        inputs = [tuple(row[place] for place in order) for row in inputs]
-    known = {label: place for place, label in enumerate(pipeline.label_values)}
-    # A label of the champion's that is ours no more gets an index that no true label has: a mistake.
-    names = [label["value"] for label in theirs.contract["labels"]]
-    place = np.array([known.get(name, classes + extra) for extra, name in enumerate(names)])
-    others = place[theirs.predict(inputs)[0].argmax(axis=1)]
-    count = len(examples.hashes)
-    return verdict(pipeline.gate, labels, answers, others, classes, count, theirs.contract["examples"])
-
-
-def _incomparable(pipeline: Pipeline, contract: dict[str, Any]) -> str | None:
-    if contract["split"]["salt"] != SALT:
-        return "the champion's split has another salt, so it may have learnt from this holdout"
-    if contract["kind"] != pipeline.kind:
-        return f"the champion is of kind {contract['kind']}"
-    lacking = {column["name"] for column in contract.get("columns", [])} - {column.name for column in pipeline.inputs}
-    return f"the champion needs columns that are no more: {', '.join(sorted(lacking))}" if lacking else None
+from train.gate import Verdict
 
 
 def load_champion(
@@ -72,6 +35,12 @@ def load_champion(
 def note_move(pipeline: str, version: str, previous: str | None, reason: str, by: str) -> Callable[[Objects], None]:
     """The record of a move of the alias, to be written before it: an alias that moved is always accounted for."""
     return note(pipeline, "alias", {"version": version, "previous": previous, "reason": reason, "by": by})
+
+
+def reason_of_move(objects: Objects, pipeline: str, version: str) -> str | None:
+    """The reason of the newest recorded move to the version."""
+    moves = (record.body for record in history(objects, pipeline, "alias", most=100))
+    return next((str(move["reason"]) for move in moves if move["version"] == version), None)
 
 
 def move_champion(registry: Registry, lease: Lease, pipeline: str, version: str, before: str | None) -> bool:
@@ -137,7 +106,7 @@ def ensure_idle(busy: bool, pipeline: str) -> None:
 
 
 def as_tags(verdict: Verdict) -> dict[str, str]:
-    """The gate's result as tags of the version."""
+    """The gate's result as tags of the version. The decision is the last: a version that has it has them all."""
     numbers = {
         "score": verdict.score,
         "champion_score": verdict.champion_score,
@@ -145,9 +114,9 @@ def as_tags(verdict: Verdict) -> dict[str, str]:
         "bound": verdict.bound,
     }
     return {
-        "sabueso.decision": verdict.decision,
-        "sabueso.reason": verdict.reason,
         "sabueso.gate": json.dumps({key: value for key, value in numbers.items() if value is not None}),
+        "sabueso.reason": verdict.reason,
+        "sabueso.decision": verdict.decision,
     }
 
 

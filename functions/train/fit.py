@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -16,14 +17,16 @@ from common.errors import StoreUnavailable
 from train.calibration import best_temperature, join_members
 from train.checkpoint import Checkpoint
 from train.metrics import accuracy_of, confusion
+from train.optimizers import make_optimizer
 
 LOG = logging.getLogger("sabueso.train")
 PROBE_STEPS, PROBE_WARM = 9, 3
 WARM_UP = 0.05
 LEAST_EPOCHS = 3
+# Where the rest knows something: in the first share of the epochs the head learns alone, then all of it, slower.
+HEAD_SHARE, FINE_RATE = 0.25, 0.1
 # Of the averaged weights, a step: they go back over the last hundred steps.
 DECAY = 0.99
-UNDECAYED = ["bias", "gamma", "beta", "frequencies", "phases", "scales"]
 
 
 class Batches(Protocol):
@@ -32,6 +35,7 @@ class Batches(Protocol):
     epochs: int
     steps: int
     late_share: float  # of the epochs: those whose steps cost as the last one's do
+    optimizer: str  # muon | adamw
     learning_rate: float
     weight_decay: float
     smoothing: float
@@ -57,6 +61,7 @@ class Fit:
     they answer worse than the best by more than one standard error of the tune part's accuracy (the one-standard-error
     rule of Breiman et al. 1984): the tune part is small, and the best of many looks at it is luck for a good part.
     `curve` has a point for each epoch, those of an earlier process too: `epoch`, `time` (ms) and what `on_epoch` hears.
+    `head`: variables that learn alone at first (transfer learning), at steps that cost less; none: all from the start.
     """
 
     def __init__(
@@ -66,15 +71,17 @@ class Fit:
         tune: tuple[np.ndarray, np.ndarray],
         checkpoint: Checkpoint,
         on_epoch: Callable[[int, int, dict[str, float]], None],
+        head: Sequence[Any] = (),
     ) -> None:
         self.model, self.batches, self.tune = model, batches, tune
         self.checkpoint, self.on_epoch = checkpoint, on_epoch
         self.curve: list[dict[str, Any]] = []
-        self.optimizer = keras.optimizers.AdamW(batches.learning_rate, weight_decay=batches.weight_decay, clipnorm=1.0)
-        self.optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
+        self.optimizer = make_optimizer(batches.optimizer, batches.learning_rate, batches.weight_decay)
         self.optimizer.build(model.trainable_variables)
         self.averaged = [tf.Variable(one, trainable=False) for one in model.variables]
-        self.step = tf.function(self._step, jit_compile=False)
+        self.head, self.head_epochs = list(head), 0
+        self.step = self._step_of(model.trainable_variables)
+        self.head_step = self._step_of(self.head)
         self.forward = tf.function(lambda part: model(part, training=False)[0], reduce_retracing=True)
 
     def run(self, budget_s: float) -> dict[str, Any]:
@@ -93,7 +100,10 @@ class Fit:
             self.best = [np.array(one) for one in self.averaged]
         epochs = plan["epochs"]
         self.batches.planned(epochs)
+        self.head_epochs = plan.get("head_epochs", 0)
         for epoch in range(start, epochs):
+            if 0 < epoch == self.head_epochs:
+                self._forget()
             loss = self._epoch(epoch, epochs, lambda: (spent + time.monotonic() - began) / budget_s)
             tune_loss, tune_accuracy = self._tune()
             # Accuracy on tune, the later epoch at a tie: log loss is lowest long before the answers are best.
@@ -127,7 +137,9 @@ class Fit:
         everything = (*self.model.variables, *self.optimizer.variables, *self.averaged)
         first = [np.array(variable) for variable in everything]
         self.batches.planned(2)
-        late = self.batches.late_share
+        late, self.head_epochs = self.batches.late_share, 0
+        if self.head:
+            late, self.head_epochs = 1 - HEAD_SHARE, 1
         step_s = self._step_seconds(0) * (1 - late) + (self._step_seconds(1) * late if late else 0.0)
         self._tune()
         began = time.monotonic()
@@ -137,7 +149,8 @@ class Fit:
             variable.assign(value)
         fitting = int((until - time.monotonic()) / (step_s * self.batches.steps + once))
         epochs = max(LEAST_EPOCHS, min(self.batches.epochs, fitting))
-        return {"epochs": epochs, "steps": self.batches.steps, "step_ms": round(step_s * 1000, 3)}
+        plan = {"epochs": epochs, "steps": self.batches.steps, "step_ms": round(step_s * 1000, 3)}
+        return {**plan, "head_epochs": math.ceil(HEAD_SHARE * epochs)} if self.head else plan
 
     def _step_seconds(self, epoch: int) -> float:
         """Lower quartile of the seconds of a step of that epoch, the first ones (which compile) left out.
@@ -145,11 +158,12 @@ class Fit:
         What else the machine does makes steps longer, never shorter, and passes; where it does not pass, the rate
         follows the time.
         """
+        step = self.head_step if epoch < self.head_epochs else self.step
         taken: list[float] = []
         while len(taken) < PROBE_WARM + PROBE_STEPS:
             began = time.monotonic()
             for inputs, targets in self.batches.epoch(epoch):
-                float(self.step(inputs, targets, DECAY))
+                float(step(inputs, targets, tf.constant(DECAY, tf.float32)))
                 taken.append(time.monotonic() - began)
                 began = time.monotonic()
                 if len(taken) == PROBE_WARM + PROBE_STEPS:
@@ -158,24 +172,49 @@ class Fit:
 
     def _epoch(self, epoch: int, epochs: int, time_share: Callable[[], float]) -> float:
         losses = []
+        step, head_share = self.head_step if epoch < self.head_epochs else self.step, self.head_epochs / epochs
         for number, (inputs, targets) in enumerate(self.batches.epoch(epoch)):
             done = epoch * self.batches.steps + number
-            self.optimizer.learning_rate.assign(self._rate(done / (epochs * self.batches.steps), time_share()))
-            losses.append(self.step(inputs, targets, tf.constant(min(DECAY, (1 + done) / (10 + done)), tf.float32)))
+            rate = self._rate(done / (epochs * self.batches.steps), time_share(), head_share)
+            self.optimizer.learning_rate.assign(rate)
+            losses.append(step(inputs, targets, tf.constant(min(DECAY, (1 + done) / (10 + done)), tf.float32)))
+            if epoch and time_share() >= 1:  # the rate has come to zero; the first epoch is whole whatever it takes
+                break
         return float(np.mean([float(loss) for loss in losses]))
 
-    def _rate(self, share: float, time_share: float) -> float:
+    def _rate(self, share: float, time_share: float, head_share: float = 0.0) -> float:
         """Linear warm-up over 5 % of the steps, then cosine to zero (Loshchilov & Hutter 2016, arXiv:1608.03983).
 
         Where the machine became slower than planned, the share of the time spent leads: the rate still comes to zero.
+        The head's share of the steps has a curve of its own, by steps alone, and so has the rest, lower.
         """
+        top = self.batches.learning_rate
+        if share < head_share:
+            share, time_share = share / head_share, 0.0  # the plan itself took time: much of so short a share
+        elif head_share:
+            top, share = top * FINE_RATE, (share - head_share) / (1 - head_share)
+            time_share = (time_share - head_share) / (1 - head_share)
         if share < WARM_UP:
-            return self.batches.learning_rate * (0.01 + share / WARM_UP) / 1.01
+            return top * (0.01 + share / WARM_UP) / 1.01
         decay = (min(1.0, max(share, time_share)) - WARM_UP) / (1 - WARM_UP)
-        return self.batches.learning_rate * 0.5 * (1 + float(np.cos(np.pi * max(0.0, decay))))
+        return top * 0.5 * (1 + float(np.cos(np.pi * max(0.0, decay))))
 
-    def _step(self, inputs: Any, targets: Any, decay: Any) -> Any:
-        with tf.GradientTape() as tape:
+    def _forget(self) -> None:
+        """Begin the optimizer anew: of all but the head it knows nothing, and would take that for small gradients."""
+        for variable in self.optimizer.variables:
+            variable.assign(tf.zeros_like(variable))
+
+    def _step_of(self, learning: list[Any]) -> Any:
+        """A step of these variables alone: what lies before them is not gone back through."""
+
+        def step(inputs: Any, targets: Any, decay: Any) -> Any:
+            return self._step(inputs, targets, decay, learning)
+
+        return tf.function(step)
+
+    def _step(self, inputs: Any, targets: Any, decay: Any, learning: list[Any]) -> Any:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in learning])
             logits, _ = self.model(inputs, training=True)
             # Every member learns by itself: their mean is taken only when they answer.
             each = tf.tile(tf.expand_dims(targets, 1), (1, tf.shape(logits)[1], 1))
@@ -183,8 +222,8 @@ class Fit:
                 each, logits, from_logits=True, label_smoothing=self.batches.smoothing
             )
             loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, self.model.trainable_variables)
-        self.optimizer.apply(gradients, self.model.trainable_variables)
+        gradients = tape.gradient(loss, [variable.value for variable in learning])
+        self.optimizer.apply(gradients, learning)
         for mean, now in zip(self.averaged, self.model.variables, strict=True):
             mean.assign(mean * decay + now * (1 - decay) if mean.dtype.is_floating else now)
         return loss

@@ -7,10 +7,13 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from common.datasets import Dataset
@@ -32,14 +35,15 @@ FINISHED = ("promoted", "kept", "incomparable", "superseded")
 
 
 def settings_fingerprint(pipeline: Pipeline, budget_s: float) -> str:
-    """sha256 of all that, beside the snapshot, decides what a training makes."""
+    """sha256 of all that, beside the snapshot, decides what a training makes. Weights count by their sum, wherever."""
+    weights = pipeline.train.weights
     facts = {
         "recipe": RECIPE,
         "kind": pipeline.kind,
         "columns": pipeline.input_columns(),
         "target": pipeline.target,
         "labels": pipeline.label_values,
-        "train": {**asdict(pipeline.train), "budget_s": budget_s},
+        "train": {**asdict(pipeline.train), "budget_s": budget_s, "weights": weights and weights.sha256},
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -86,15 +90,7 @@ class Job:
         made = self.patience(lambda: self.versions_of(snapshot, settings, makers))
         same = next((one for one in made if one["tags"].get("sabueso.decision") in FINISHED), None)
         if same is not None:
-            self.end(
-                "finished",
-                decision="skipped",
-                progress=1.0,
-                stage="done",
-                version=same["version"],
-                metrics=metrics_of(same),
-                reason=f"version {same['version']} was trained on the same snapshot with the same settings",
-            )
+            self._tell_made(same)
             return
         # TensorFlow and MLflow take seconds to import: a job that is skipped does without.
         from train.make_version import judge_left, make_version
@@ -102,6 +98,15 @@ class Job:
         left = next((one for one in made if "sabueso.decision" not in one["tags"]), None)
         if left is None or not judge_left(self, examples, left):
             make_version(self, examples, snapshot, settings)
+
+    def _tell_made(self, version: dict[str, Any]) -> None:
+        """End without training: the version is there. One that this execution took up keeps its own decision."""
+        tags, number = version["tags"], version["version"]
+        decision, reason = "skipped", f"version {number} was trained on the same snapshot with the same settings"
+        if tags.get("sabueso.execution") in self.execution.body["ancestors"]:
+            decision, reason = tags["sabueso.decision"], tags.get("sabueso.reason", "")
+        facts = {"decision": decision, "reason": reason, "version": number, "metrics": metrics_of(version)}
+        self.end("finished", progress=1.0, stage="done", run_id=version.get("run_id"), **facts)
 
     def end(self, state: str, **facts: Any) -> None:
         self.patience(lambda: self.execution.end(state, **facts))
@@ -147,14 +152,24 @@ class Job:
             self._record(reason=(why and f"waiting: {why}") or "")
 
 
+@contextlib.contextmanager
+def own_scratch(folder: Path) -> Iterator[None]:
+    """Temporary files go there; what a job that was killed left is taken away, under its lease."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def main(argv: list[str]) -> int:
     """`python -m train.job PIPELINE RECORD_KEY LEASE_NONCE FORCE`, started by launch.py."""
     name, key, nonce, force = argv
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     settings = read_settings(os.environ)
-    settings.scratch.mkdir(parents=True, exist_ok=True)
-    tempfile.tempdir = str(settings.scratch)
     objects = open_objects(settings)
     pipeline = pick(read_pipelines(settings.pipelines), name)
     began = time.monotonic()
@@ -168,7 +183,7 @@ def main(argv: list[str]) -> int:
     try:
         execution = patience(lambda: resume(objects, key))
         lease = patience(lambda: take_over(objects, f"jobs/{name}/train.json", nonce, settings.lease_s))
-        with lease:
+        with lease, own_scratch(settings.scratch / "jobs" / name):
             try:
                 Job(settings, objects, pipeline, execution, lease).run(force == "force")
                 return 0

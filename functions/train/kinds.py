@@ -12,10 +12,18 @@ import numpy as np
 
 from common.features import encode_rows, encoded_shape, fit_features
 from common.pipelines import Pipeline
+from train.backbones import (
+    BackboneBatches,
+    WeightedBatches,
+    build_backbone,
+    fit_precision,
+    head_of,
+    load_weights,
+)
 from train.decoded import decode_all
 from train.fit import Batches
 from train.image import ImageBatches, build_image, cached_size, precision, with_mirror
-from train.tabular import TabularBatches, build_tabular, members_for
+from train.tabular import TabularBatches, build_tabular, members_for, width_for
 
 
 @dataclass(frozen=True)
@@ -43,20 +51,42 @@ def prepare(pipeline: Pipeline, train_inputs: Sequence[Any], folder: Path | None
     return Preparation("tabular", {"columns": fit_features(train_inputs, pipeline.input_columns())})
 
 
-def build(pipeline: Pipeline, preparation: Preparation, examples: int) -> keras.Model:
-    """A new network for a train part of so many examples, with outputs logits and embedding."""
-    classes = len(pipeline.labels)
+def build(pipeline: Pipeline, preparation: Preparation, examples: int, weights: Path | None = None) -> keras.Model:
+    """A new network for a train part of so many examples, with outputs logits and embedding.
+
+    `weights`: the file of the pipeline's weights, which must be given if it has any. Raises TrainingFailed if they are
+    not of its backbone.
+    """
+    classes, backbone = len(pipeline.labels), pipeline.train.backbone
+    if backbone:
+        model = _with_backbone(pipeline, fit_precision(backbone))
+        if pipeline.train.weights is not None:
+            if weights is None:
+                raise ValueError("the file of the pipeline's weights is missing")
+            load_weights(model, weights, backbone)
+        return model
     if pipeline.kind == "image":
         return build_image(classes, precision())
     numbers, slots = encoded_shape(preparation.features["columns"])
-    return build_tabular(numbers, slots, classes, members_for(examples))
+    return build_tabular(numbers, slots, classes, members_for(examples), width_for(examples))
+
+
+def _with_backbone(pipeline: Pipeline, dtype: str) -> keras.Model:
+    train = pipeline.train
+    return build_backbone(train.backbone, len(pipeline.labels), train.image_size, train.weights is not None, dtype)
+
+
+def learns_first(pipeline: Pipeline, model: keras.Model) -> list[Any]:
+    """The variables that learn before all others do: the head of a backbone whose weights were given."""
+    return [] if pipeline.train.weights is None else head_of(model)
 
 
 def answering(pipeline: Pipeline, model: keras.Model) -> keras.Model:
     """The fitted network as it will answer, in float32."""
     if pipeline.kind != "image":
         return model
-    whole = build_image(len(pipeline.labels))
+    backbone = pipeline.train.backbone
+    whole = _with_backbone(pipeline, "float32") if backbone else build_image(len(pipeline.labels))
     whole.set_weights(model.get_weights())
     return with_mirror(whole, pipeline.train.image_size)
 
@@ -66,5 +96,8 @@ def make_batches(pipeline: Pipeline, preparation: Preparation, inputs: Sequence[
     classes, seed = len(pipeline.labels), pipeline.train.seed
     if pipeline.kind == "image":
         size = pipeline.train.image_size
-        return ImageBatches(decode_all(inputs, cached_size(size), preparation.folder), labels, classes, seed, size)
+        recipe = ImageBatches
+        if pipeline.train.backbone:
+            recipe = BackboneBatches if pipeline.train.weights is None else WeightedBatches
+        return recipe(decode_all(inputs, cached_size(size), preparation.folder), labels, classes, seed, size)
     return TabularBatches(preparation.encode(inputs), labels, classes, seed)

@@ -41,6 +41,7 @@ FIRST: dict[str, Any] = {
     "run_id": None,
     "run_url": None,
     "snapshot": None,
+    "settings": None,
     "examples": 0,
     "resumed_from": None,
     "resumed_snapshot": None,
@@ -144,21 +145,28 @@ class Launcher:
         for record in self._newest(pipeline.name):
             if record.body["state"] == "running":
                 record.end("interrupted", reason="the process ended before the training did")
-            if record.body["state"] == "interrupted" and record.body["snapshot"]:
-                # Not the same MLflow run where a version was registered in it, or where the settings changed meanwhile.
-                settings = settings_fingerprint(
-                    pipeline, self.settings.budget_s(pipeline.name, pipeline.train.budget_s)
-                )
-                same = record.body["version"] is None and record.body.get("settings") == settings
-                run = record.body["run_id"] if same else None
-                return {
-                    "resumed_from": record.body["id"],
-                    "resumed_snapshot": record.body["snapshot"],
-                    "run_id": run,
-                    "force": record.body["force"],
-                    "ancestors": [*record.body.get("ancestors", []), record.body["id"]],
-                }
+            if record.body["state"] == "interrupted":
+                return self._take_up(pipeline, record.body)
         return {}
+
+    def _take_up(self, pipeline: Pipeline, left: dict[str, Any]) -> dict[str, Any]:
+        """What a new execution has of the interrupted one: its wish, its snapshot, its MLflow run."""
+        taken = {"force": left.get("force", False), "ancestors": [*left.get("ancestors", []), left["id"]]}
+        # One that died before its snapshot was taken hands on what it had to take up itself.
+        snapshot = left["snapshot"] or left["resumed_snapshot"]
+        if snapshot is None:
+            return taken
+        # Not the same MLflow run where a version was registered in it, or where the settings changed meanwhile.
+        settings = settings_fingerprint(pipeline, self.settings.budget_s(pipeline.name, pipeline.train.budget_s))
+        same = left["version"] is None and left.get("settings") == settings
+        run = left["run_id"] if same else None
+        return {
+            **taken,
+            "resumed_from": left["id"],
+            "resumed_snapshot": snapshot,
+            "run_id": run,
+            "settings": settings if run else None,
+        }
 
     def _spawn(self, pipeline: str, record: Execution, lease: Lease, force: bool) -> subprocess.Popen[bytes]:
         command = self.command(pipeline, record.key, lease.nonce, "force" if force else "-")

@@ -8,13 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from common.bundle import NETWORK
+from common.features import encoded_shape
+from common.network import Network
 from common.pipelines import Pipeline
-from train.calibration import best_temperature
-from train.export import calibrate, compare_network, fit_novelty, serving_network, write_golden, write_network
+from train.calibration import best_temperature, softmax
+from train.export import compare_network, serving_network, write_golden, write_network
 from train.fit import predict_both
 from train.kinds import Preparation
 from train.make_network import Fitted, Part
+from train.novelty import NearestRow, PictureNovelty, nearest_row, picture_novelty
 from train.snapshot import FRACTIONS, SALT
+from train.thresholds import novelty_threshold, sure_threshold
 
 
 def make_bundle(
@@ -26,13 +31,16 @@ def make_bundle(
     exported network does not answer as Keras does.
     """
     model, preparation = fitted.model, fitted.preparation
-    inputs, labels = train
-    novelty = fit_novelty(predict_both(model, preparation.encode(inputs))[1], labels)
+    inputs = train[0]
     encoded, tune_labels = preparation.encode(tune[0]), tune[1]
-    temperature = best_temperature(predict_both(model, encoded)[0], tune_labels)[0]
+    logits, embeddings = predict_both(model, encoded)
+    novelty = _novelty(pipeline, fitted, train, (encoded, embeddings))
+    temperature = best_temperature(logits, tune_labels)[0]
+    sure, error = sure_threshold(softmax(logits, temperature), tune_labels)
     network = serving_network(model, novelty, temperature)
     write_network(network, folder)
     apart = compare_network(network, folder, encoded)
+    farthest = novelty_threshold(Network(folder / NETWORK).predict(encoded)[1])
     write_golden(preparation, folder, list(inputs), pipeline.input_columns())
     contract = {
         "pipeline": pipeline.name,
@@ -44,9 +52,20 @@ def make_bundle(
         "features": preparation.features,
         "split": {"salt": SALT, "fractions": list(FRACTIONS)},
         "temperature": temperature,
-        "thresholds": calibrate(model, novelty, encoded, tune_labels, temperature),
+        "thresholds": {"sure": sure, "error": error, "novelty": farthest},
     }
     return contract, apart
+
+
+def _novelty(
+    pipeline: Pipeline, fitted: Fitted, train: Part, tune: tuple[np.ndarray, np.ndarray]
+) -> PictureNovelty | NearestRow:
+    """Of pictures by embedding and look, of rows by their columns: what a row's columns are together tells more."""
+    preparation = fitted.preparation
+    encoded = preparation.encode(train[0])
+    if preparation.kind == "image":
+        return picture_novelty((encoded, predict_both(fitted.model, encoded)[1]), train[1], tune)
+    return nearest_row(encoded, *encoded_shape(preparation.features["columns"]), pipeline.train.seed)
 
 
 def _columns(pipeline: Pipeline, preparation: Preparation, inputs: list[Any]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from train.checkpoint import Checkpoint
 from train.decoded import decoded_mb
 from train.fit import Fit
 from train.image import cached_size
-from train.kinds import Preparation, answering, build, make_batches, prepare
+from train.kinds import Preparation, answering, build, learns_first, make_batches, prepare
 
 Part = tuple[Sequence[Any], np.ndarray]
 # What comes after the fit needs the rest of the budget; so much the fit has at least, however long it took before.
@@ -42,18 +42,23 @@ def make_network(
     scratch: Path,
     on_epoch: Callable[[int, int, dict[str, float]], None],
     on_stage: Callable[[str], None] = lambda stage: None,
+    weights: Path | None = None,
 ) -> Fitted:
-    """Preprocessing, network and fit, seeded. `scratch` is the folder where decoded pictures are kept meanwhile."""
+    """Preprocessing, network and fit, seeded. `scratch` is the folder where decoded pictures are kept meanwhile.
+
+    `weights`: the file that the backbone starts from. Raises TrainingFailed if it is not one of that backbone.
+    """
     began = time.monotonic()
     keras.utils.set_random_seed(pipeline.train.seed)
     inputs, labels = train
     if pipeline.kind == "image":
         on_stage(f"decoding pictures: {decoded_mb(len(inputs), cached_size(pipeline.train.image_size)):.0f} MB on disk")
     preparation = prepare(pipeline, inputs, scratch)
-    model = build(pipeline, preparation, len(inputs))
+    model = build(pipeline, preparation, len(inputs), weights)
     batches = make_batches(pipeline, preparation, inputs, labels)
     on_stage("planning epochs")
-    fit = Fit(model, batches, (preparation.encode(tune[0]), tune[1]), checkpoint, on_epoch)
+    encoded = preparation.encode(tune[0]), tune[1]
+    fit = Fit(model, batches, encoded, checkpoint, on_epoch, learns_first(pipeline, model))
     left = max(budget_s * FIT_SHARE - (time.monotonic() - began), LEAST_SHARE * budget_s)
     plan = fit.run(left)
     return Fitted(answering(pipeline, model), preparation, plan, fit.curve)

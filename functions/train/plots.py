@@ -1,7 +1,8 @@
-"""Pictures of a version for MLflow: confusion matrix, reliability diagram, learning curves."""
+"""Pictures of a version for MLflow: what it answers right and wrong, how sure it is, how it learnt."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -11,36 +12,49 @@ from matplotlib.figure import Figure
 from train.metrics import BINS, confusion
 
 matplotlib.use("Agg")
+# Of more labels than that the matrix shows colours alone: figures would overlap.
+COUNTED = 30
+LONGEST = 18
+RIGHT, WRONG = "#2a78d6", "#e34948"
+BLUE = "#2a78d6"
+SHEET_COLUMNS = 6
+
+Array = np.ndarray[Any, Any]
 
 
-def confusion_figure(probabilities: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Figure:
+def confusion_figure(probabilities: Array, labels: Array, names: tuple[str, ...]) -> Figure:
     """Shares of each true label's examples by answer, counts written in."""
     table = confusion(labels, probabilities.argmax(axis=1), len(names))
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(1.5 + 0.7 * len(names), 1.5 + 0.6 * len(names)), layout="constrained")
+    side = 0.6 if len(names) <= COUNTED else 0.16
+    figure = Figure(figsize=(2.5 + (side + 0.1) * len(names), 2 + side * len(names)), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(table):
+    for (row, column), count in np.ndenumerate(table) if len(names) <= COUNTED else ():
         dark = shares[row, column] > 0.5
         axes.text(column, row, f"{count:.0f}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="answer", ylabel="true label", title="Confusion matrix, holdout")
+    size = 10 if len(names) <= COUNTED else 7
+    shown = [_short(name) for name in names]
+    axes.set_xticks(range(len(names)), shown, rotation=90 if len(names) > COUNTED else 45, ha="right", fontsize=size)
+    axes.set_yticks(range(len(names)), shown, fontsize=size)
+    axes.set(xlabel="answer", ylabel="true label", title=f"Holdout: {len(labels)} examples")
     return figure
 
 
-def reliability_figure(probabilities: np.ndarray, labels: np.ndarray) -> Figure:
-    """Accuracy by confidence; on the diagonal the confidence is honest."""
+def reliability_figure(probabilities: Array, labels: Array) -> Figure:
+    """Accuracy by confidence; on the diagonal the confidence is honest. Below: how many answers are that sure."""
     confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    used = np.flatnonzero(np.bincount(bins, minlength=BINS))
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.subplots()
+    counts = np.bincount(bins, minlength=BINS)
+    used = np.flatnonzero(counts)
+    figure = Figure(figsize=(5, 6.5), layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1)
-    axes.plot(
-        [confidence[bins == one].mean() for one in used], [correct[bins == one].mean() for one in used], marker="o"
-    )
-    axes.set(xlabel="confidence", ylabel="accuracy", title="Reliability, holdout", xlim=(0, 1), ylim=(0, 1))
+    points = [confidence[bins == one].mean() for one in used], [correct[bins == one].mean() for one in used]
+    axes.plot(*points, marker="o", color=BLUE)
+    axes.set(ylabel="accuracy", title="Reliability, holdout", xlim=(0, 1), ylim=(0, 1.02))
+    below.bar((np.arange(BINS) + 0.5) / BINS, counts, width=0.9 / BINS, color=BLUE)
+    below.set(xlabel="confidence", ylabel="answers")
     return figure
 
 
@@ -56,3 +70,59 @@ def curves_figure(curves: list[dict[str, Any]]) -> Figure:
     right.plot(epochs, [point["tune_accuracy"] for point in curves])
     right.set(xlabel="epoch", title="Accuracy on tune")
     return figure
+
+
+def per_class_figure(per_class: Sequence[dict[str, Any]]) -> Figure:
+    """Precision and recall of each label with their 95 % intervals, labels of the lowest recall on top."""
+    ordered = sorted(per_class, key=lambda one: -one["recall"]["value"])
+    step = 0.45 if len(ordered) <= COUNTED else 0.2
+    figure = Figure(figsize=(7, 1.6 + step * len(ordered)), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(ordered))
+    for name, shift, colour in (("precision", 0.2, "#eda100"), ("recall", -0.2, BLUE)):
+        values = np.array([one[name]["value"] for one in ordered])
+        bounds = np.array([[one[name]["low"], one[name]["high"]] for one in ordered])
+        apart = np.abs(bounds.T - values)
+        axes.barh(places + shift, values, 0.36, color=colour, label=name)
+        axes.errorbar(values, places + shift, xerr=apart, fmt="none", ecolor="#333333", elinewidth=1, capsize=2)
+    size = 10 if len(ordered) <= COUNTED else 7
+    axes.set_yticks(places, [f"{_short(one['label'])} ({one['support']})" for one in ordered], fontsize=size)
+    axes.set(xlim=(0, 1), ylim=(-0.6, len(ordered) - 0.4), title="By label (examples in the holdout)")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def confidence_figure(probabilities: Array, labels: Array, sure: float | None) -> Figure:
+    """How sure right and wrong answers are; `sure` is the threshold from which an answer counts as sure."""
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    for axes, chosen, name, colour in ((above, correct, "right", RIGHT), (below, ~correct, "wrong", WRONG)):
+        axes.hist(confidence[chosen], bins=25, range=(0, 1), color=colour, rwidth=0.9)
+        axes.set(ylabel="answers", xlim=(0, 1))
+        axes.set_title(f"{name}: {int(chosen.sum())}", loc="left", fontsize=10)
+        if sure is not None:
+            axes.axvline(sure, color="#333333", linestyle="--", linewidth=1)
+    if sure is not None:
+        place = (sure, 1.02) if sure < 0.85 else (sure - 0.001, 1.02)
+        above.annotate(f"sure from {sure:.2f}", place, xycoords=("data", "axes fraction"), ha="right", fontsize=9)
+    below.set(xlabel="confidence")
+    figure.suptitle("Confidence of right and wrong answers, holdout")
+    return figure
+
+
+def contact_sheet(pictures: Array, captions: Sequence[str]) -> Figure:
+    """Pictures uint8 (n, h, w, 3) in rows of six, each with its caption."""
+    rows = -(-len(pictures) // SHEET_COLUMNS)
+    figure = Figure(figsize=(2 * SHEET_COLUMNS, 0.6 + 2.45 * rows), layout="constrained")
+    for place, axes in enumerate(figure.subplots(rows, SHEET_COLUMNS, squeeze=False).flat):
+        axes.axis("off")
+        if place < len(pictures):
+            axes.imshow(pictures[place])
+            axes.set_title(captions[place], fontsize=8)
+    figure.suptitle("The surest wrong answers of the holdout: true label → answer")
+    return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,7 @@ class Examples:
     sample_keys: list[str]
     conflicting: int
     made_up: bool
+    label_values: tuple[str, ...] = ()
 
     def of(self, part: int) -> tuple[list[Any], np.ndarray]:
         """Inputs and label indices of one part."""
@@ -52,11 +54,16 @@ class Examples:
 
     def fingerprint(self) -> str:
         """sha256 over the sorted hashes and labels: equal lists have equal names, in whatever order they came."""
-        lines = sorted(f"{name} {label}" for name, label in zip(self.hashes, self.labels, strict=True))
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return fingerprint_of(zip(self.hashes, self.labels, strict=True))
 
 
-def _labelled(pipeline: Pipeline, sample: Sample, body: bytes) -> list[tuple[int, Any, bytes, str]]:
+def fingerprint_of(examples: Iterable[tuple[str, int]]) -> str:
+    """The name of a snapshot with those hashes and label indices."""
+    lines = sorted(f"{name} {label}" for name, label in examples)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def labelled_examples(pipeline: Pipeline, sample: Sample, body: bytes) -> list[tuple[int, Any, bytes, str]]:
     """(row number, input, canonical bytes, label) of every usable example of a sample."""
     if pipeline.kind == "image":
         try:
@@ -84,11 +91,12 @@ def read_examples(pipeline: Pipeline, dataset: Dataset, samples: list[Sample]) -
     """
     first: dict[str, tuple[Any, int, tuple[int, int]]] = {}
     votes: dict[str, Counter[str]] = {}
-    for place, (sample, body) in enumerate(dataset.bodies(samples)):
-        for number, value, canonical, label in _labelled(pipeline, sample, body):
+    places = {sample.key: place for place, sample in enumerate(samples)}
+    for sample, body in dataset.bodies(samples):
+        for number, value, canonical, label in labelled_examples(pipeline, sample, body):
             name = hashlib.sha256(canonical).hexdigest()
             if name not in first:
-                first[name] = (value, part_of(canonical), (place, number))
+                first[name] = (value, part_of(canonical), (places[sample.key], number))
             votes.setdefault(name, Counter())[label] += 1
     index = {label: number for number, label in enumerate(pipeline.label_values)}
     examples = Examples(
@@ -100,6 +108,7 @@ def read_examples(pipeline: Pipeline, dataset: Dataset, samples: list[Sample]) -
         sample_keys=[sample.key for sample in samples],
         conflicting=sum(len(one) > 1 for one in votes.values()),
         made_up=any(sample.meta["made_up"] for sample in samples),
+        label_values=pipeline.label_values,
     )
     sizes = {name: int((examples.parts == part).sum()) for part, name in enumerate(PARTS)}
     small = [f"{name} has {size}, needs {LEAST[name]}" for name, size in sizes.items() if size < LEAST[name]]
@@ -117,6 +126,7 @@ def store_snapshot(dataset: Dataset, examples: Examples) -> str:
         "fingerprint": fingerprint,
         "created": timestamp(),
         "split": {"salt": SALT, "fractions": FRACTIONS},
+        "labels": examples.label_values,
         "samples": examples.sample_keys,
         "columns": ["example", "label", "part", "sample", "row"],
         "examples": [
@@ -127,18 +137,18 @@ def store_snapshot(dataset: Dataset, examples: Examples) -> str:
         ],
     }
     with contextlib.suppress(Conflict):  # the same list is the same snapshot
-        dataset.objects.put(_key(dataset, fingerprint), json.dumps(body).encode(), if_absent=True)
+        dataset.objects.put(snapshot_key(dataset, fingerprint), json.dumps(body).encode(), if_absent=True)
     return fingerprint
 
 
 def snapshot_samples(dataset: Dataset, fingerprint: str) -> list[Sample] | None:
     """The samples a stored snapshot was made of, or None if there is no such snapshot."""
-    found = dataset.objects.get(_key(dataset, fingerprint))
+    found = dataset.objects.get(snapshot_key(dataset, fingerprint))
     if found is None:
         return None
     wanted = set(json.loads(found.body)["samples"])
     return [sample for sample in dataset.samples() if sample.key in wanted]
 
 
-def _key(dataset: Dataset, fingerprint: str) -> str:
+def snapshot_key(dataset: Dataset, fingerprint: str) -> str:
     return f"{dataset.root}snapshots/{fingerprint}.json"

@@ -13,9 +13,13 @@ FREQUENCIES, FREQUENCY_SCALE, MAPPED = 16, 0.3, 3
 CATEGORY_WIDTH = 16
 # Keras has 0.99: averages over 100 steps, which is many epochs of few rows.
 NORM_MOMENTUM = 0.9
-WIDTH, LAYERS, DROPOUT = 256, 3, 0.15
-# Members take away variance, of which few rows leave most; with many rows the time buys more as epochs.
-FEWEST_MEMBERS, MOST_MEMBERS, MEMBER_ROWS = 8, 24, 120_000
+LAYERS, DROPOUT = 3, 0.15
+# With many rows wide layers learn what narrow ones can't hold.
+WIDTH, WIDE, WIDE_ROWS = 256, 512, 20_000
+# Members take away variance, of which few rows leave most; with many rows the time buys more as width and epochs.
+FEWEST_MEMBERS, MOST_MEMBERS, MEMBER_ROWS = 2, 24, 120_000
+# Few rows make short epochs: more of them, so that the network takes its steps.
+BATCHES, EPOCHS, MOST_EPOCHS, LEAST_STEPS = 64, 120, 300, 3000
 
 
 @keras.saving.register_keras_serializable("sabueso")
@@ -69,6 +73,28 @@ class Members(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("sabueso")
+class Scaling(keras.layers.Layer):
+    """(n, d) -> (n, d): each feature times a learned factor, a soft selection (RealMLP, arXiv:2407.04491, 2.2)."""
+
+    def build(self, shape: tuple[int | None, int]) -> None:
+        self.scales = self.add_weight(shape=(shape[-1],), initializer="ones", name="scales")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.scales
+
+
+@keras.saving.register_keras_serializable("sabueso")
+class ParametricSilu(keras.layers.Layer):
+    """x + a (silu(x) - x), a learned for each feature: from a straight line to beyond SiLU (RealMLP, 2.2)."""
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        self.scales = self.add_weight(shape=(shape[-1],), initializer="ones", name="scales")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs + self.scales * (keras.ops.silu(inputs) - inputs)
+
+
+@keras.saving.register_keras_serializable("sabueso")
 class MemberLogits(keras.layers.Layer):
     """(n, members, d) -> (n, members, classes): a last layer for each member."""
 
@@ -92,7 +118,17 @@ def members_for(rows: int) -> int:
     return max(FEWEST_MEMBERS, min(MOST_MEMBERS, MEMBER_ROWS // max(1, rows)))
 
 
-def build_tabular(numbers: int, slots: list[int], classes: int, members: int) -> keras.Model:
+def batch_size_for(rows: int) -> int:
+    """The power of two at or below a 64th of the rows, from 16 to 256, and no more than there are."""
+    return min(rows, max(16, min(256, 1 << (max(1, rows // BATCHES).bit_length() - 1))))
+
+
+def width_for(rows: int) -> int:
+    """The width of the layers for a train part of that many rows."""
+    return WIDE if rows >= WIDE_ROWS else WIDTH
+
+
+def build_tabular(numbers: int, slots: list[int], classes: int, members: int, width: int = WIDTH) -> keras.Model:
     """Float32 (n, numbers + categories), categories as slot indices -> logits (n, members, classes), embedding."""
     inputs = keras.Input((numbers + len(slots),), name="rows")
     parts = []
@@ -100,15 +136,14 @@ def build_tabular(numbers: int, slots: list[int], classes: int, members: int) ->
         parts.append(PeriodicNumbers(name="numbers")(inputs[:, :numbers]))
     for place, count in enumerate(slots):
         index = keras.ops.cast(inputs[:, numbers + place], "int32")
-        width = min(CATEGORY_WIDTH, count)
-        parts.append(keras.layers.Embedding(count, width, name=f"category_{place}")(index))
+        parts.append(keras.layers.Embedding(count, min(CATEGORY_WIDTH, count), name=f"category_{place}")(index))
     hidden = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
-    hidden = Members(members, name="members")(hidden)
+    hidden = Members(members, name="members")(Scaling(name="scaling")(hidden))
     embedding = hidden
     for layer in range(LAYERS):
-        hidden = keras.layers.Dense(WIDTH, use_bias=False, name=f"dense_{layer}")(hidden)
+        hidden = keras.layers.Dense(width, use_bias=False, name=f"dense_{layer}")(hidden)
         hidden = keras.layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"norm_{layer}")(hidden)
-        embedding = keras.layers.Activation("silu")(hidden)
+        embedding = ParametricSilu(name=f"silu_{layer}")(hidden)
         hidden = keras.layers.Dropout(DROPOUT)(embedding)
     return keras.Model(inputs, [MemberLogits(classes, name="logits")(hidden), embedding[:, 0]], name="tabular")
 
@@ -116,16 +151,15 @@ def build_tabular(numbers: int, slots: list[int], classes: int, members: int) ->
 class TabularBatches:
     """Shuffled batches of encoded rows, drop-last so that every step has the same shape."""
 
-    batch_size = 128
-    epochs = 100
     late_share = 0.0
-    learning_rate, weight_decay, smoothing = 3e-3, 0.02, 0.05
+    optimizer, learning_rate, weight_decay, smoothing = "muon", 8e-3, 0.02, 0.05
 
     def __init__(self, inputs: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> None:
         self.inputs, self.labels, self.seed = inputs, labels, seed
         self.targets = np.eye(classes, dtype=np.float32)[labels]
-        self.size = min(self.batch_size, len(inputs))
+        self.size = batch_size_for(len(inputs))
         self.steps = len(inputs) // self.size
+        self.epochs = max(EPOCHS, min(MOST_EPOCHS, LEAST_STEPS // self.steps))
 
     def planned(self, epochs: int) -> None:
         """Nothing here depends on the plan."""

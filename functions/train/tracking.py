@@ -1,11 +1,10 @@
-"""What MLflow is told of a training run: live metrics, lineage, figures, the model, the version."""
+"""What MLflow is told of a training run: live metrics, what it was made of, figures, the model, the version."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,22 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
-import pandas as pd
 import requests
-from mlflow.entities import Metric
+from mlflow.entities import DatasetInput, Metric
 from mlflow.exceptions import MlflowException, RestException
-from mlflow.models.signature import ModelSignature
-from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, Schema, TensorSpec
 
 from common.errors import RegistryUnavailable
 from common.pipelines import Pipeline
 from common.registry import Registry, refusal
 from common.settings import Settings
-from train.model_code import write_model_code
+from train.logged_model import log_model
 from train.patience import QUIET_S
+from train.system_metrics import SystemMetrics
 
-REQUIREMENTS = ("ai-edge-litert", "mlflow", "numpy", "pandas", "pillow")
 MOST_METRICS = 1000
 LOG = logging.getLogger("sabueso.train")
 
@@ -86,21 +81,33 @@ class Tracking:
         self.pipeline, self.settings, self.registry = pipeline, settings, Registry(settings)
         self._unsent: list[Metric] = []
         self._quiet_until = 0.0
+        self._system: SystemMetrics | None = None
         with asked(self.registry, self.settings):
             connect(settings)
             experiment = mlflow.set_experiment(f"sabueso-{pipeline.name}").experiment_id
             self.client = mlflow.MlflowClient()
             self.run_id = run_id or self._run_of(experiment, tags)
-            mlflow.start_run(run_id=self.run_id, log_system_metrics=False)
+            self._began_ms = mlflow.start_run(run_id=self.run_id, log_system_metrics=False).info.start_time
         public = settings.mlflow_public or settings.mlflow_uri
         self.url = f"{public}/#/experiments/{experiment}/runs/{self.run_id}"
 
     def _run_of(self, experiment: str, tags: dict[str, str]) -> str:
-        wanted = f"tags.`sabueso.execution` = '{tags['sabueso.execution']}'"
-        found = self.client.search_runs([experiment], wanted, max_results=1)
+        """The run of this execution, or one that a job left which died before it could write its run down."""
+        names = ("sabueso.snapshot", "sabueso.settings")
+        same = [f"tags.`{name}` = '{tags[name]}'" for name in names if name in tags]
+        left = [" and ".join([*same, "attributes.status = 'RUNNING'"])] if len(same) == len(names) else []
+        for wanted in (f"tags.`sabueso.execution` = '{tags['sabueso.execution']}'", *left):
+            found = self.client.search_runs([experiment], wanted, max_results=1)
+            if found:
+                return str(found[0].info.run_id)
         job = {"mlflow.source.name": "train", "mlflow.source.type": "JOB"}
-        run = found[0] if found else self.client.create_run(experiment, tags={**job, **tags})
-        return str(run.info.run_id)
+        return str(self.client.create_run(experiment, tags={**job, **tags}).info.run_id)
+
+    @contextmanager
+    def system_metrics(self) -> Iterator[None]:
+        """Sample CPU and memory meanwhile; the samples are sent along with the other metrics."""
+        with SystemMetrics(self._began_ms / 1000) as self._system:
+            yield
 
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
         """Log now, or, while MLflow is away, with the next ones."""
@@ -115,6 +122,7 @@ class Tracking:
             self._quiet_until = time.monotonic() + QUIET_S
 
     def send_metrics(self) -> None:
+        self._unsent += self._system.take() if self._system is not None else []
         while self._unsent:
             part = self._unsent[:MOST_METRICS]
             with asked(self.registry, self.settings):
@@ -137,14 +145,10 @@ class Tracking:
             known = self.client.get_run(self.run_id).data.params
             mlflow.log_params({key: value for key, value in values.items() if key not in known})
 
-    def dataset(self, fingerprint: str, labels: np.ndarray, source: str, made_up: bool) -> None:
-        """The snapshot as dataset input; its digest is the start of the fingerprint."""
-        data = mlflow.data.from_numpy(  # type: ignore[attr-defined]
-            labels, source=source, name=f"{self.pipeline.name}-snapshot", digest=fingerprint[:32]
-        )
-        tags = {"snapshot": fingerprint, "made_up": str(made_up).lower()}
+    def dataset(self, data: DatasetInput) -> None:
+        """The snapshot as dataset input; asked again MLflow keeps it once."""
         with asked(self.registry, self.settings):
-            mlflow.log_input(data, context="training", tags=tags)
+            self.client.log_inputs(self.run_id, [data])
 
     def figure(self, figure: Any, name: str) -> None:
         with asked(self.registry, self.settings):
@@ -154,9 +158,16 @@ class Tracking:
         with asked(self.registry, self.settings):
             mlflow.log_dict({"rows": rows}, name)
 
-    def register(self, serving: Path, examples: list[Any], tags: dict[str, str], description: str) -> str:
+    def text(self, text: str, name: str) -> None:
+        with asked(self.registry, self.settings):
+            mlflow.log_text(text, name)
+
+    def register(
+        self, serving: Path, examples: list[Any], tags: dict[str, str], description: str, about: str = ""
+    ) -> str:
         """Log the model from code with its bundle, register it; returns the version.
 
+        `about` describes the registered model, where this call is the first to make one of that name.
         What an earlier call left half done is taken away; a version that it registered is returned. Metrics that wait
         are sent first: a version that is left after this is judged, not measured again.
         """
@@ -168,7 +179,7 @@ class Tracking:
                 return str(ours[0].version)
             model = self._log_model(serving, examples, {one.model_id for one in known})
             try:
-                self.client.create_registered_model(self.pipeline.name, description=self.pipeline.title["en"])
+                self.client.create_registered_model(self.pipeline.name, description=about)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -188,17 +199,7 @@ class Tracking:
             if left.model_id not in used:
                 with suppress(MlflowException):  # tidiness: an account that may not delete goes on without
                     self.client.delete_logged_model(left.model_id)
-        with tempfile.TemporaryDirectory() as scratch:
-            code = Path(scratch) / "model.py"
-            write_model_code(code)
-            return mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(code),
-                artifacts={"serving": str(serving)},
-                signature=_signature(self.pipeline),
-                input_example=_input_example(self.pipeline, examples),
-                pip_requirements=_pinned(),
-            )
+        return log_model(self.pipeline, serving, examples)
 
     def end(self, status: str) -> None:
         self.send_metrics()
@@ -207,37 +208,3 @@ class Tracking:
                 mlflow.end_run(status)
             else:
                 self.client.set_terminated(self.run_id, status)
-
-
-def _signature(pipeline: Pipeline) -> ModelSignature:
-    outputs = Schema(
-        [ColSpec(DataType.string, "label"), ColSpec(DataType.string, "status"), ColSpec(DataType.double, "confidence")]
-    )
-    if pipeline.kind == "image":
-        inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))])
-    else:
-        # Not double: MLflow refuses whole numbers for it, which raw columns have. The model checks by itself.
-        kinds = {"number": AnyType(), "category": DataType.string}
-        inputs = Schema([ColSpec(kinds[column.type], column.name) for column in pipeline.inputs])
-    return ModelSignature(inputs=inputs, outputs=outputs, params=ParamSchema([]))
-
-
-def _input_example(pipeline: Pipeline, examples: list[Any]) -> Any:
-    if pipeline.kind == "image":
-        return np.stack(examples[:2])
-    return pd.DataFrame([list(row) for row in examples[:3]], columns=[column.name for column in pipeline.inputs])
-
-
-def _pinned() -> list[str]:
-    """The versions in use here, so that whoever loads the model gets the same."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = []
-    for name in REQUIREMENTS:
-        for candidate in (name, f"{name}-skinny"):
-            try:
-                found.append(f"{name}=={version(candidate)}")
-                break
-            except PackageNotFoundError:
-                continue
-    return found

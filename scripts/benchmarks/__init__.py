@@ -1,1 +1,1 @@
-"""Measures a running deployment over HTTP, as its users reach it."""
+"""Measures trainings, and a running deployment as its users reach it over HTTP."""

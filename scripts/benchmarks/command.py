@@ -1,4 +1,4 @@
-"""Measures a running deployment from outside: what it carries (load), and how long it is away (gap)."""
+"""Measures how well trainings learn (quality), what a running deployment carries (load), how long it is away (gap)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from benchmarks.gap import longest_silence, runs, watch
 from benchmarks.inputs import Input, serving
 from benchmarks.load import measure
+from benchmarks.table import print_table
 
 COLUMNS = ("pipeline", "input", "clients", "calls", "per_second", "p50_ms", "p95_ms", "p99_ms", "errors")
 
@@ -26,6 +27,9 @@ COLUMNS = ("pipeline", "input", "clients", "calls", "per_second", "p50_ms", "p95
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    if argv[:1] == ["quality"]:  # needs packages that the others do without
+        return _quality(parser, commands, argv)
+    commands.add_parser("quality", help="accuracy, calibration, time and memory of trainings, beside their peers")
     load = commands.add_parser("load", help="calls a second, times and errors of classify")
     load.add_argument("--clients", type=_numbers, default=[1, 8, 32], metavar="N,N", help="at once (default: 1,8,32)")
     load.add_argument("--seconds", type=float, default=10, help="for each measurement (default: 10; at most 300)")
@@ -45,6 +49,14 @@ def main(argv: list[str]) -> int:
     if given.insecure:
         warnings.simplefilter("ignore", InsecureRequestWarning)
     return _load(given) if given.command == "load" else _gap(given)
+
+
+def _quality(parser: argparse.ArgumentParser, commands: Any, argv: list[str]) -> int:
+    from benchmarks import quality
+
+    told = "Accuracy, calibration, time and memory of trainings on the shared data, beside their peers."
+    quality.add_arguments(commands.add_parser("quality", description=told))
+    return quality.run(parser.parse_args(argv))
 
 
 def _numbers(text: str) -> list[int]:
@@ -105,7 +117,7 @@ def _load(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps({"url": given.url, "cores_here": os.cpu_count(), "measures": measures}))
     else:
-        _table(COLUMNS, [[found[column] for column in COLUMNS] for found in measures])
+        print_table(COLUMNS, [[found[column] for column in COLUMNS] for found in measures])
         for found in measures:
             if found["errors"]:
                 print(f"! {found['pipeline']}, {found['input']}, {found['clients']} clients: {found['statuses']}")
@@ -125,16 +137,9 @@ def _gap(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps({"url": given.url, "path": given.path, "longest_silence_s": silence, "runs": found}))
     else:
-        _table(tuple(found[0]), [list(one.values()) for one in found])
+        print_table(tuple(found[0]), [list(one.values()) for one in found])
         print(f"longest time without an answer of 2xx: {silence:.2f} s")
     return 0
-
-
-def _table(columns: tuple[str, ...], rows: list[list[Any]]) -> None:
-    texts = [list(columns), *([str(value) for value in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    for row in texts:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 if __name__ == "__main__":

@@ -95,12 +95,21 @@ class System:
             "OPENFAAS_URL": self.gateway,
         }
         self._functions, self._ports = stack, ports
+        self._write_settings()
         for name in stack:
             command = [sys.executable, str(ROOT / "functions" / "server.py")]
             self.processes.start(name, command, self._environment(name, overrides), ROOT / "functions")
         server = create_server(create_gateway(stack, ports), host="127.0.0.1", port=self.port, threads=16)
         threading.Thread(target=server.run, name="gateway", daemon=True).start()
         start_cron(list(stack.values()), self.gateway, self._stop)
+
+    def _write_settings(self) -> None:
+        """settings.env: where the data are, for scripts/lineage and scripts/export."""
+        found = {name: self._overrides[name] for name in ("SABUESO_STORE", "MLFLOW_TRACKING_URI")}
+        if "SABUESO_PIPELINES" in self.environment:
+            found["SABUESO_PIPELINES"] = self.environment["SABUESO_PIPELINES"]
+        text = "".join(f"{name}={value}\n" for name, value in found.items())
+        (self.home / "settings.env").write_text(text, encoding="utf-8")
 
     def change(self, name: str, overrides: Mapping[str, str]) -> None:
         """Start a function again with other settings."""

@@ -92,12 +92,16 @@ def card(pipeline: str) -> Document:
             "macro_f1": interval(accuracy - 0.03, 0.014),
             "log_loss": interval(0.312),
             "calibration_error": interval(0.021, 0.006),
+            "calibration_error_ideal": interval(0.016, 0.005),
+            "sure_share": interval(0.81),
+            "sure_error": interval(0.013, 0.005),
+            "unknown_share": interval(0.006, 0.003),
         },
         "per_class": [
             {"label": one["value"], "support": 350, "precision": interval(0.77), "recall": interval(0.74)}
             for one in labels
         ],
-        "thresholds": {"sure": 0.72, "novelty": 11.5},
+        "thresholds": {"sure": 0.72, "error": 0.02, "novelty": 11.5},
         "trained_at": "2026-03-02T12:30:00Z",
         "snapshot": "c0ffee" + "0" * 58,
         "examples": 12265,

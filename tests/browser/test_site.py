@@ -108,6 +108,41 @@ def test_model_card_shows_version_data_and_metrics_with_intervals(open_page: Ope
     expect(page.locator("details")).to_contain_text("2,453")
 
 
+SMALL_FACTS = ".card details .facts > div"
+
+
+def test_model_card_tells_the_error_of_sure_answers_as_stated_and_as_measured(
+    open_page: Open, gateway: Gateway
+) -> None:
+    page = open_page("pets")
+    page.get_by_text("More about this model").click()
+    for told in (
+        "Calibration error if perfect0.016(0.011 to 0.021)",
+        "Sure from72%",
+        "Sure answers wrong, at most2%",
+        "Sure answers wrong, measured1.3%(0.8% to 1.8%)",
+        "Answers that are sure81%(79% to 83%)",
+        "Known examples called unknown0.6%(0.3% to 0.9%)",
+    ):
+        expect(page.locator(SMALL_FACTS).get_by_text(told)).to_be_visible()
+    gateway.cards["covertype"]["thresholds"] |= {"sure": 1.0}
+    page.get_by_role("link", name="Forest cover").click()
+    page.get_by_text("More about this model").click()
+    expect(page.locator(SMALL_FACTS).get_by_text("Sure fromno confidence")).to_be_visible()
+
+
+def test_model_card_of_a_version_that_told_less_shows_what_it_told(open_page: Open, gateway: Gateway) -> None:
+    card = gateway.cards["pets"]
+    del card["thresholds"]["error"]
+    for name in ("calibration_error_ideal", "sure_share", "sure_error", "unknown_share"):
+        del card["metrics"][name]
+    page = open_page("pets")
+    page.get_by_text("More about this model").click()
+    expect(page.locator(SMALL_FACTS)).to_have_text(
+        [re.compile(name) for name in ("^Log loss", "^Calibration error0", "^Sure from72%", "^Snapshot")]
+    )
+
+
 def test_made_up_data_are_labelled_and_others_are_not(open_page: Open) -> None:
     page = open_page("pets")
     expect(page.locator(".card-head").get_by_text("made-up data")).to_be_visible()

@@ -2,6 +2,8 @@
 
 import json
 import sys
+import tempfile
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,10 +11,10 @@ import pytest
 from common.datasets import Dataset
 from common.executions import begin
 from common.leases import acquire
-from common.pipelines import read_pipelines
+from common.pipelines import Weights, read_pipelines
 from fake_mlflow import FakeMlflow
 from flowers import flower_rows
-from train.job import Job, settings_fingerprint
+from train.job import Job, own_scratch, settings_fingerprint
 from train.launch import FIRST
 from train.snapshot import read_examples
 
@@ -60,4 +62,32 @@ def test_a_training_that_is_taken_up_makes_no_second_version(
     with acquire(store, "jobs/flowers/train.json", "train", 60) as lease:
         Job(settings, store, pipeline, record, lease).run(force)
     assert made == does
-    assert record.body["decision"] == (None if does else "skipped")
+    # Of a version that an execution of before made and judged, the take-up tells what became of it.
+    own = decision if maker == "last" else "skipped"
+    assert record.body["decision"] == (None if does else own)
+
+
+def test_weights_count_by_their_sum_wherever_they_come_from(make_settings):
+    pets = read_pipelines(make_settings("pets").pipelines)["pets"]
+
+    def fingerprint(**train):
+        return settings_fingerprint(replace(pets, train=replace(pets.train, **train)), 300)
+
+    here, there = Weights("/here/file.h5", "0" * 64), Weights("s3://there/file.h5", "0" * 64)
+    first = fingerprint(backbone="resnet50", weights=here)
+    assert fingerprint(backbone="resnet50", weights=there) == first
+    others = [fingerprint(), fingerprint(backbone="resnet50"), fingerprint(backbone="mobilenet_v3_small", weights=here)]
+    others.append(fingerprint(backbone="resnet50", weights=Weights("/here/file.h5", "1" * 64)))
+    assert len({first, *others}) == 5
+
+
+def test_what_a_killed_job_left_in_the_scratch_folder_is_taken_away_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    left = tmp_path / "flowers" / "tmp-of-a-killed-job" / "network.tflite"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    with own_scratch(tmp_path / "flowers"):
+        assert not left.exists()
+        assert tempfile.gettempdir() == str(tmp_path / "flowers")
+        left.parent.mkdir()
+    assert list(tmp_path.iterdir()) == []

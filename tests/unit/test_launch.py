@@ -214,3 +214,47 @@ def test_a_take_up_knows_all_executions_that_it_goes_back_to(launched, store):
     launcher.start(pick(read_pipelines(launcher.settings.pipelines), "flowers"), force=False)
     record = ended(store)
     assert (record["force"], record["resumed_from"], record["ancestors"]) == (True, before, ["the-first", before])
+
+
+def test_a_take_up_that_dies_before_it_has_read_its_examples_is_taken_up_in_its_place(launched, store):
+    launcher = launched("raise SystemExit(1)")
+    ended(store)
+    pipeline = pick(read_pipelines(launcher.settings.pipelines), "flowers")
+    settings = settings_fingerprint(pipeline, pipeline.train.budget_s)
+    time.sleep(0.005)  # records are told apart by the millisecond
+    left = begin(store, "flowers", "train", {**FIRST, "snapshot": "s", "settings": settings, "run_id": "run-1"})
+    left.end("interrupted")
+    launcher.line = "import os; os.kill(os.getpid(), 9)"
+    for number in (2, 3):
+        time.sleep(0.005)
+        launcher.start(pipeline, force=False)
+        record = ended(store)
+        assert (record["resumed_snapshot"], record["run_id"]) == ("s", "run-1")
+        assert len(record["ancestors"]) == number - 1
+    assert record["ancestors"][0] == left.body["id"]
+
+
+def test_a_forced_training_that_died_before_its_snapshot_is_forced_again(launched, store):
+    launcher = launched("raise SystemExit(1)")
+    ended(store)
+    time.sleep(0.005)  # records are told apart by the millisecond
+    begin(store, "flowers", "train", {**FIRST, "force": True}).end("interrupted")
+    launcher.start(pick(read_pipelines(launcher.settings.pipelines), "flowers"), force=False)
+    record = ended(store)
+    assert (record["force"], record["resumed_snapshot"], len(record["ancestors"])) == (True, None, 1)
+
+
+def test_a_run_that_a_version_was_registered_in_is_not_taken_up(launched, store):
+    launcher = launched("raise SystemExit(1)")
+    ended(store)
+    pipeline = pick(read_pipelines(launcher.settings.pipelines), "flowers")
+    settings = settings_fingerprint(pipeline, pipeline.train.budget_s)
+    time.sleep(0.005)  # records are told apart by the millisecond
+    facts = {**FIRST, "snapshot": "s", "settings": settings, "run_id": "run-1", "version": "4"}
+    begin(store, "flowers", "train", facts).end("interrupted")
+    launcher.line = "import os; os.kill(os.getpid(), 9)"
+    for _ in range(2):
+        launcher.start(pipeline, force=False)
+        record = ended(store)
+        assert (record["resumed_snapshot"], record["run_id"]) == ("s", None)
+        time.sleep(0.005)

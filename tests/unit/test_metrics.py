@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from train.metrics import accuracy_of, calibration_error, confusion, evaluate, log_loss, macro_f1_of
+from train.metrics import (
+    accuracy_of,
+    calibration_error,
+    confusion,
+    evaluate,
+    ideal_calibration_errors,
+    log_loss,
+    macro_f1_of,
+)
 
 NAMES = ("small", "middle", "large", "never")
 
@@ -63,7 +71,7 @@ def test_figures_per_label_are_those_of_scikit_learn():
 def test_every_interval_holds_its_value_and_narrows_with_more_examples():
     few, many = (evaluate(probabilities, labels, NAMES)[0] for labels, probabilities in
                  (answers(100), answers(2500)))  # fmt: skip
-    for name in ("accuracy", "macro_f1", "log_loss"):
+    for name in ("accuracy", "macro_f1", "log_loss", "calibration_error", "calibration_error_ideal"):
         assert few[name]["low"] <= few[name]["value"] <= few[name]["high"]
         assert many[name]["high"] - many[name]["low"] < (few[name]["high"] - few[name]["low"]) / 2
     assert (few["holdout_size"], many["holdout_size"]) == (100, 2500)
@@ -79,3 +87,45 @@ def test_an_interval_is_about_as_wide_as_theory_says():
 def test_the_same_answers_get_the_same_figures():
     labels, probabilities = answers()
     assert evaluate(probabilities, labels, NAMES) == evaluate(probabilities, labels, NAMES)
+
+
+def test_figures_of_the_statuses_are_counted_and_have_intervals():
+    labels = np.array([0, 1] * 50)
+    probabilities = np.tile([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.4, 0.6]], (25, 1))
+    statuses = ["sure", "sure", "sure", "unknown"] * 25
+    metrics = evaluate(probabilities, labels, ("no", "yes"), statuses)[0]
+    assert metrics["sure_share"]["value"] == 0.75
+    assert metrics["unknown_share"]["value"] == 0.25
+    assert metrics["sure_error"]["value"] == pytest.approx(1 / 3, abs=1e-6)
+    for name in ("sure_share", "unknown_share", "sure_error"):
+        assert metrics[name]["low"] < metrics[name]["value"] < metrics[name]["high"]
+
+
+def test_where_nothing_is_sure_no_error_of_sure_answers_is_told():
+    labels, probabilities = answers(100)
+    metrics = evaluate(probabilities, labels, NAMES, ["uncertain"] * 100)[0]
+    assert "sure_error" not in metrics
+    assert metrics["sure_share"]["value"] == 0
+
+
+def test_no_mistake_among_few_examples_does_not_mean_that_there_are_none():
+    """Resamples of right answers are all right: their interval would be a single point."""
+    labels = np.arange(30) % 2
+    probabilities = np.where(np.eye(2)[labels] == 1, 0.9, 0.1)
+    metrics, per_class = evaluate(probabilities, labels, ("no", "yes"), ["sure"] * 30)
+    assert metrics["accuracy"]["low"] == pytest.approx(0.025 ** (1 / 30), abs=1e-6)
+    assert metrics["sure_error"] == {"value": 0, "low": 0, "high": pytest.approx(1 - 0.025 ** (1 / 30), abs=1e-6)}
+    assert per_class[0]["recall"]["low"] == pytest.approx(0.025 ** (1 / 15), abs=1e-6)
+
+
+def test_right_confidence_shows_the_calibration_error_of_its_number_of_examples_and_wrong_confidence_more():
+    generator = np.random.default_rng(4)
+    told = []
+    for count in (200, 5000):
+        confidence = generator.uniform(0.5, 1, count)
+        drawn = [calibration_error(confidence, generator.random(count) < confidence) for _ in range(100)]
+        ideal = np.mean(ideal_calibration_errors(confidence))
+        assert ideal == pytest.approx(np.mean(drawn), rel=0.1)
+        assert calibration_error(confidence, generator.random(count) < confidence - 0.2) > ideal + 0.1
+        told.append(ideal)
+    assert told[0] > 3 * told[1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.network import predictions, status_of
+from common.network import predictions, status_of, statuses
 
 THRESHOLDS = {"sure": 0.8, "novelty": 3.0}
 CONTRACT = {
@@ -26,6 +26,15 @@ CONTRACT = {
 )
 def test_a_prediction_is_sure_uncertain_or_unknown(confidence, novelty, status):
     assert status_of(confidence, novelty, THRESHOLDS) == status
+
+
+def test_nothing_is_sure_from_a_threshold_of_one():
+    assert status_of(1.0, 1.0, {"sure": 1.0, "novelty": 3.0}) == "uncertain"
+
+
+def test_each_answer_has_its_status():
+    probabilities = np.array([[0.1, 0.9], [0.6, 0.4], [0.9, 0.1]], np.float32)
+    assert statuses(probabilities, np.array([1.0, 1.0, 9.0]), THRESHOLDS) == ["sure", "uncertain", "unknown"]
 
 
 def test_a_prediction_names_the_likeliest_label_in_both_languages():

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import NotFound, SourceUnavailable, WrongSettings
-from common.pipeline_keys import check
-from common.pipelines import make_pipeline, pick, read_pipelines, resolve
+from common.pipeline_keys import BACKBONES, check
+from common.pipelines import Weights, make_pipeline, pick, read_pipelines, resolve
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 FLOWERS = tomllib.loads((Path(__file__).parents[1] / "pipelines" / "flowers.toml").read_text())
@@ -85,6 +85,8 @@ def test_the_code_names_no_task():
         ("trigger.new_examples", 0, "trigger.new_examples"),
         ("train", {"budget_s": 0}, "train.budget_s"),
         ("train", {"image_size": 16}, "train.image_size"),
+        ("train", {"backbone": "resnet50"}, "train.backbone"),
+        ("train", {"weights": {"path": "/a/file", "sha256": "0" * 64}}, "train.weights"),
         ("gate", {"metric": "luck"}, "gate.metric"),
     ],
 )
@@ -97,6 +99,48 @@ def test_a_wrong_file_is_refused_with_the_key_of_the_mistake(path, value, field)
 def test_a_picture_pipeline_has_no_columns():
     found = check({**PETS, "columns": FLOWERS["columns"]}, "pets")
     assert [error.field for error in found] == ["columns"]
+
+
+SUM = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("train", "fields"),
+    [
+        ({"backbone": "resnet50"}, []),
+        ({"backbone": "resnet50", "weights": {"path": "/a/file.h5", "sha256": SUM}}, []),
+        ({"backbone": "resnet50", "weights": {"path": "https://host/file.h5?key=1", "sha256": SUM.upper()}}, []),
+        ({"backbone": "resnet50", "weights": {"path": "s3://bucket/file.h5", "sha256": SUM}}, []),
+        ({"backbone": "resnet5000"}, ["train.backbone"]),
+        ({"backbone": 50}, ["train.backbone"]),
+        ({"weights": {"path": "/a/file.h5", "sha256": SUM}}, ["train.backbone"]),
+        ({"backbone": "resnet50", "weights": "/a/file.h5"}, ["train.weights"]),
+        ({"backbone": "resnet50", "weights": {}}, ["train.weights.path", "train.weights.sha256"]),
+        ({"backbone": "resnet50", "weights": {"path": "/a/file.h5"}}, ["train.weights.sha256"]),
+        ({"backbone": "resnet50", "weights": {"path": "", "sha256": SUM}}, ["train.weights.path"]),
+        ({"backbone": "resnet50", "weights": {"path": 3, "sha256": SUM}}, ["train.weights.path"]),
+        ({"backbone": "resnet50", "weights": {"path": "ftp://host/file", "sha256": SUM}}, ["train.weights.path"]),
+        ({"backbone": "resnet50", "weights": {"path": "${FILE}", "sha256": SUM}}, ["train.weights.path"]),
+        ({"backbone": "resnet50", "weights": {"path": "/a", "sha256": SUM, "md5": SUM}}, ["train.weights.md5"]),
+        (
+            {"backbone": "vgg", "weights": {"path": "${FILE}", "sha256": SUM[1:]}},
+            ["train.backbone", "train.weights.path", "train.weights.sha256"],
+        ),
+    ],
+)
+def test_a_backbone_and_its_weights_are_checked_at_the_start(train, fields):
+    found = check({**PETS, "train": train}, "pets")
+    assert [error.field for error in found] == fields
+
+
+def test_an_unknown_backbone_is_told_those_that_there_are():
+    (found,) = check({**PETS, "train": {"backbone": "vgg"}}, "pets")
+    assert all(name in found.detail for name in BACKBONES)
+
+
+def test_weights_have_their_sum_in_small_letters():
+    train = {"backbone": "resnet50", "weights": {"path": "/a/file.h5", "sha256": SUM.upper()}}
+    assert make_pipeline({**PETS, "train": train}).train.weights == Weights("/a/file.h5", SUM)
 
 
 def test_a_batch_api_says_where_it_is_and_how_many_batches_it_has():
@@ -129,6 +173,7 @@ def test_titles_have_both_languages_even_where_the_file_has_none():
 def test_what_is_left_out_gets_the_documented_default():
     pipeline = make_pipeline(FLOWERS)
     assert (pipeline.train.budget_s, pipeline.train.seed) == (300, 7)
+    assert (pipeline.train.backbone, pipeline.train.weights) == ("", None)
     assert (pipeline.gate.metric, pipeline.gate.floor, pipeline.gate.min_gain) == ("macro_f1", 0.5, 0.002)
 
 

@@ -1,0 +1,188 @@
+"""The data of a quality benchmark: the shared ones, or others of the same form, split as the train function splits."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.datasets import csv_rows
+from common.errors import Unusable
+from common.features import canonical_row, read_row
+from common.pictures import canonical_picture
+from common.pipelines import Pipeline, read_pipelines
+from train.snapshot import part_of
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = "SABUESO_SHARED_DATA"
+TEST_ROWS = 10_000
+# The test data are apart already, so no holdout is taken from those for training.
+FRACTIONS = (0.9, 0.1, 0.0)
+MANY_ROWS = 20_000
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One training: what, on which data, by which model. With `rows`, train and test are drawn from one CSV."""
+
+    task: str
+    pipeline: str
+    model: str
+    seed: int
+    budget_s: float
+    full_budget_s: float
+    train: str
+    test: str
+    rows: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.task}-{self.model}-{self.seed}"
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Data:
+    """Examples in their order: `names` are row numbers (1 is the first after the header) or files.
+
+    `canonical` has the sha256 of each one's canonical features, `parts` 0 where it would be train and 1 where tune.
+    """
+
+    names: list[str]
+    inputs: list[Any]
+    labels: np.ndarray
+    canonical: np.ndarray
+    parts: np.ndarray
+
+    def at(self, places: np.ndarray) -> Data:
+        names, inputs = [self.names[one] for one in places], [self.inputs[one] for one in places]
+        return Data(names, inputs, self.labels[places], self.canonical[places], self.parts[places])
+
+
+def shared_tasks(environment: Mapping[str, str] = os.environ) -> dict[str, Spec]:
+    """The tasks on the shared data, each as a Spec of which model and seed are still to be set."""
+    root = Path(environment.get(SHARED) or ROOT.parent / "shared" / "data")
+    table, pets = str(root / "covertype" / "covertype.csv.gz"), root / "pets"
+    train, test = str(pets / "train"), str(pets / "validation")
+    return {
+        "covertype": Spec("covertype", "covertype", "", 0, 300, 300, table, table, rows=10_458),
+        "covertype_50k": Spec("covertype_50k", "covertype", "", 0, 600, 600, table, table, rows=50_000),
+        "pets": Spec("pets", "pets", "", 0, 720, 720, train, test),
+    }
+
+
+def given_task(train: Path, test: Path) -> Spec:
+    """The task that data of one's own have the form of. Raises Unusable."""
+    for path in (train, test):
+        if not path.exists():
+            raise Unusable(f"there is no {path}")
+    if train.is_dir() != test.is_dir():
+        raise Unusable(f"{train} and {test} differ: give two CSV files, or two folders with a folder for each label")
+    if train.is_dir():
+        return Spec("pets", "pets", "", 0, 720, 720, str(train), str(test))
+    with _opened(train) as lines:
+        budget = 600 if sum(1 for _ in lines) > MANY_ROWS else 300
+    return Spec("covertype", "covertype", "", 0, budget, budget, str(train), str(test))
+
+
+def pipeline_of(spec: Spec) -> Pipeline:
+    """The shipped pipeline with the task's budget and seed."""
+    pipeline = read_pipelines(ROOT / "functions" / "pipelines")[spec.pipeline]
+    return replace(pipeline, train=replace(pipeline.train, budget_s=spec.budget_s, seed=spec.seed))
+
+
+def read_train(spec: Spec, pipeline: Pipeline) -> tuple[Data, Data]:
+    """Train and tune: distinct examples, each on the side that its hash says. Raises Unusable."""
+    found = read(Path(spec.train), pipeline)
+    if spec.rows:
+        if len(found.labels) < TEST_ROWS + spec.rows:
+            raise Unusable(f"{spec.train} has {len(found.labels):,} rows; {spec.task} takes {TEST_ROWS + spec.rows:,}")
+        rest = _shuffled(len(found.labels), 0)[TEST_ROWS:]
+        found = found.at(rest[_shuffled(len(rest), spec.seed)[: spec.rows]])
+    distinct = found.at(np.sort(np.unique(found.canonical, return_index=True)[1]))
+    train, tune = (distinct.at(np.flatnonzero(distinct.parts == part)) for part in (0, 1))
+    for part, data in (("train", train), ("tune", tune)):
+        if len(set(data.labels)) < 2:
+            raise Unusable(f"{spec.train}: {len(data.labels)} {part} examples of fewer than two labels; give more")
+    return train, tune
+
+
+def read_test(spec: Spec, pipeline: Pipeline) -> Data:
+    """What is scored: with `rows` the same 10,000 whatever the seed. Raises Unusable."""
+    found = read(Path(spec.test), pipeline)
+    return found.at(_shuffled(len(found.labels), 0)[:TEST_ROWS]) if spec.rows else found
+
+
+def read(path: Path, pipeline: Pipeline) -> Data:
+    """A CSV with the pipeline's columns, or a folder with a folder of pictures for each label. Raises Unusable."""
+    try:
+        names, inputs, labels = (_pictures if pipeline.kind == "image" else _rows)(path, pipeline)
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise Unusable(f"{path} can't be read: {error}") from None
+    canonical, parts = [], []
+    for name, value in zip(names, inputs, strict=True):
+        try:
+            one = canonical_picture(value) if pipeline.kind == "image" else canonical_row(value)
+        except Unusable as error:
+            raise Unusable(f"{path / name}: {error.detail}") from None
+        canonical.append(hashlib.sha256(one).hexdigest())
+        parts.append(part_of(one, fractions=FRACTIONS))
+    return Data(names, inputs, np.array(labels, dtype=np.int64), np.array(canonical), np.array(parts))
+
+
+def _shuffled(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(count)
+
+
+def _opened(path: Path) -> io.TextIOWrapper:
+    packed = path.read_bytes()[:2] == b"\x1f\x8b"
+    return io.TextIOWrapper(gzip.open(path) if packed else path.open("rb"), "utf-8-sig", newline="")  # type: ignore[arg-type]
+
+
+def _rows(path: Path, pipeline: Pipeline) -> tuple[list[str], list[Any], list[int]]:
+    names = [column.name for column in pipeline.columns]
+    columns, index = pipeline.input_columns(), {value: place for place, value in enumerate(pipeline.label_values)}
+    inputs: list[Any] = []
+    labels: list[int] = []
+    with _opened(path) as lines:
+        try:
+            for number, row in enumerate(csv_rows(lines, names), start=1):
+                raw = dict(zip(names, row, strict=True))
+                label = raw.pop(pipeline.target).strip()
+                values, errors = read_row(raw, columns)
+                if errors or label not in index:
+                    wrong = f"{errors[0].field}: {errors[0].detail}" if errors else f"{label!r} is no label"
+                    raise Unusable(f"row {number}: {wrong}")
+                inputs.append(values)
+                labels.append(index[label])
+        except Unusable as error:
+            raise Unusable(f"{path}: {error.detail}") from None
+    if not inputs:
+        raise Unusable(f"{path} holds no rows")
+    return [str(number) for number in range(1, len(inputs) + 1)], inputs, labels
+
+
+def _pictures(path: Path, pipeline: Pipeline) -> tuple[list[str], list[Any], list[int]]:
+    names: list[str] = []
+    inputs: list[Any] = []
+    labels: list[int] = []
+    for place, label in enumerate(pipeline.label_values):
+        files = sorted(file for file in (path / label).glob("*") if file.suffix.lower() in SUFFIXES)
+        if not files:
+            wanted = ", ".join(pipeline.label_values)
+            raise Unusable(f"{path} holds no pictures in a folder {label}; it needs the folders {wanted}")
+        names += [f"{label}/{file.name}" for file in files]
+        inputs += [file.read_bytes() for file in files]
+        labels += [place] * len(files)
+    return names, inputs, labels

@@ -1,0 +1,48 @@
+"""The training that the train function runs: fit and bundle; answers are those of the exported network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.quality_data import Data
+from common.bundle import Bundle, sign_bundle
+from common.objects import FolderObjects
+from common.pipelines import Pipeline
+from train.checkpoint import Checkpoint
+from train.make_bundle import make_bundle
+from train.make_network import make_network
+
+KEY = "of a benchmark"
+CHUNK = 256
+
+
+def fit(
+    pipeline: Pipeline, train: Data, tune: Data, began: float, scratch: Path, tell: Callable[..., None]
+) -> tuple[Callable[[list[Any]], np.ndarray], dict[str, Any]]:
+    """What predicts, and what is worth telling; the network has the whole budget, as in the train function."""
+
+    def on_epoch(done: int, total: int, facts: dict[str, float]) -> None:
+        tell(f"epoch {done} of {total}: tune accuracy {facts['tune_accuracy']:.4f}", due=done == total)
+
+    parts = (train.inputs, train.labels), (tune.inputs, tune.labels)
+    checkpoint = Checkpoint(FolderObjects(scratch / "store"), f"jobs/{pipeline.name}/checkpoints/benchmark/")
+    budget = pipeline.train.budget_s
+    fitted = make_network(pipeline, *parts, budget, checkpoint, scratch / "pictures", on_epoch, tell)
+    folder = scratch / "serving"
+    folder.mkdir()
+    contract, apart = make_bundle(pipeline, fitted, *parts, folder)
+    tell(f"exported after {time.monotonic() - began:.0f} s")
+    sign_bundle(folder, contract, KEY)
+    bundle = Bundle(folder, KEY)
+
+    def predict(inputs: list[Any]) -> np.ndarray:
+        starts = range(0, len(inputs), CHUNK)
+        return np.concatenate([bundle.predict(inputs[at : at + CHUNK])[0] for at in starts])
+
+    temperature = contract["temperature"]
+    return predict, {"plan": fitted.plan, "export_apart": float(apart), "temperature": float(temperature)}

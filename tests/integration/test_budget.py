@@ -1,0 +1,62 @@
+"""A fit keeps to its time budget, on a machine that stays as it is and on one that becomes slower."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUDGET_S, RATE = 8.0, 1e-3
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def fits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """tests/fit_budget.py: steps take 20 ms by its own clock, so that no load of this machine counts."""
+    paths = os.pathsep.join(str(ROOT / name) for name in ("functions", "tests"))
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "fit_budget.py", tmp_path_factory.mktemp("budget")],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def test_as_many_epochs_are_planned_as_fit_into_the_budget(fits: dict[str, Any]) -> None:
+    steady = fits["steady"]
+    # 12 steps and two looks at tune to measure, then 10 steps and one look an epoch: (8 - 0.34) / 0.25
+    assert steady["plan"]["epochs"] == 30
+    assert steady["plan"]["step_ms"] == pytest.approx(20, abs=0.01)
+    assert steady["seen"] == list(range(1, 31))
+    assert 0.95 * BUDGET_S < steady["took_s"] <= BUDGET_S
+
+
+def test_where_the_machine_becomes_slower_the_fit_ends_in_time_with_a_rate_of_nearly_zero(fits: dict[str, Any]) -> None:
+    slower = fits["slower"]
+    assert slower["plan"] == fits["steady"]["plan"]
+    assert len(slower["seen"]) < 30
+    assert BUDGET_S <= slower["took_s"] <= 1.1 * BUDGET_S
+    assert slower["last_rate"] < 0.02 * RATE
+
+
+def test_an_epoch_that_has_become_too_long_is_broken_off(fits: dict[str, Any]) -> None:
+    few = fits["few-epochs"]
+    assert few["plan"]["epochs"] == 3
+    assert BUDGET_S <= few["took_s"] <= 1.1 * BUDGET_S
+    assert few["last_rate"] < 0.02 * RATE
+
+
+def test_what_a_fit_spent_before_it_was_taken_up_counts(fits: dict[str, Any]) -> None:
+    died, taken_up = fits["died"], fits["taken-up"]
+    assert taken_up["plan"] == died["plan"]
+    assert taken_up["seen"][0] == died["seen"][-1]  # the one whose state was not stored
+    assert BUDGET_S <= died["took_s"] + taken_up["took_s"] <= 1.1 * BUDGET_S
+    assert taken_up["last_rate"] < 0.02 * RATE

@@ -1,0 +1,84 @@
+"""Trains a pipeline on several splits of what is stored, and a random forest beside it: `python new_task.py SPEC`.
+
+In a process of its own, since TensorFlow is dear. SPEC is a JSON object: folder of `pipelines`, `store`, `name`,
+`splits`. Prints, as its last line, what each got right of the holdouts, and the seconds of each training.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+
+from common.bundle import Bundle, sign_bundle
+from common.datasets import Dataset
+from common.features import canonical_row
+from common.objects import FolderObjects
+from common.pictures import canonical_picture, decode_picture
+from common.pipelines import Pipeline, read_pipelines
+from train.checkpoint import Checkpoint
+from train.make_bundle import make_bundle
+from train.make_network import make_network
+from train.snapshot import SALT, Examples, part_of, read_examples
+
+TREES, FOREST_SIDE = 500, 32
+KEY = "of a test"
+
+
+def split_again(pipeline: Pipeline, examples: Examples, number: int) -> Examples:
+    """The examples with the parts that another salt would have given them; number 0 is the snapshot's own."""
+    canonical = canonical_picture if pipeline.kind == "image" else canonical_row
+    salt = SALT + (f"-{number}" if number else "")
+    return replace(examples, parts=np.array([part_of(canonical(one), salt) for one in examples.inputs]))
+
+
+def answers(pipeline: Pipeline, examples: Examples, scratch: Path) -> np.ndarray:
+    """Of the exported network to the holdout."""
+    train, tune, (holdout, _) = (examples.of(part) for part in range(3))
+    checkpoint = Checkpoint(FolderObjects(scratch / "store"), f"jobs/{pipeline.name}/checkpoints/one/")
+    budget, pictures = pipeline.train.budget_s, scratch / "pictures"
+    fitted = make_network(pipeline, train, tune, budget, checkpoint, pictures, lambda *_: None)
+    print(json.dumps(fitted.plan), flush=True)
+    folder = scratch / "serving"
+    folder.mkdir()
+    contract, _ = make_bundle(pipeline, fitted, train, tune, folder)
+    sign_bundle(folder, contract, KEY)
+    return Bundle(folder, KEY).predict(holdout)[0].argmax(axis=1)
+
+
+def flat(pipeline: Pipeline, inputs: list[Any]) -> np.ndarray:
+    """What the forest gets: the numbers, or all pixels of small pictures."""
+    if pipeline.kind == "image":
+        return np.stack([decode_picture(one, FOREST_SIDE).ravel() for one in inputs])
+    return np.array(inputs, dtype=np.float64)
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    pipeline = read_pipelines(Path(spec["pipelines"]))[spec["name"]]
+    dataset = Dataset(FolderObjects(Path(spec["store"])), pipeline.name)
+    whole = read_examples(pipeline, dataset, dataset.samples())
+    told: dict[str, list[float]] = {"ours": [], "forest": [], "of": [], "seconds": []}
+    for number in range(spec["splits"]):
+        examples = split_again(pipeline, whole, number)
+        train, tune, (holdout, labels) = (examples.of(part) for part in range(3))
+        seeded = replace(pipeline, train=replace(pipeline.train, seed=pipeline.train.seed + number))
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as scratch:
+            told["ours"].append(int((answers(seeded, examples, Path(scratch)) == labels).sum()))
+        told["seconds"].append(round(time.monotonic() - began, 1))
+        # The forest needs no tune part: it learns from that too.
+        forest = RandomForestClassifier(TREES, random_state=number, n_jobs=2)
+        forest.fit(flat(pipeline, [*train[0], *tune[0]]), np.concatenate([train[1], tune[1]]))
+        told["forest"].append(int((forest.predict(flat(pipeline, holdout)) == labels).sum()))
+        told["of"].append(len(labels))
+        print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main()
