@@ -132,15 +132,20 @@ def _answers(contract: Mapping[str, Any]) -> str:
     given = contract.get("thresholds", {})
     known = {name: value for name, value in given.items() if isinstance(value, int | float)}
     lines = []
-    if "sure" in known:
-        lines.append(f"- `sure`: a confidence of {known['sure']:.3f} or more.")
-        lines.append("- `uncertain`: less than that; the label is a guess.")
+    if known.get("sure", 1) >= 1:
+        lines.append("- `sure`: no answer is, since too few examples showed how often one is wrong.")
+    else:
+        error = f", of which at most {known['error']:.1%} are wrong (with 95 % probability)" if "error" in known else ""
+        lines.append(f"- `sure`: answers with a confidence of {known['sure']:.3f} or more{error}.")
+    lines.append("- `uncertain`: every other that is not `unknown`; the label is a guess.")
     if "novelty" in known:
         lines.append(
             f"- `unknown`: novelty above {known['novelty']:.3g}: far from all that the training saw, maybe of no label."
         )
     others = [
-        f"{name.replace('_', ' ')} {value:.4g}" for name, value in known.items() if name not in ("sure", "novelty")
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in known.items()
+        if name not in ("sure", "error", "novelty")
     ]
     lines += [f"- Further: {', '.join(others)}."] if others else []
     if "temperature" in contract:

@@ -94,6 +94,7 @@ def per_class_figure(per_class: Sequence[dict[str, Any]]) -> Figure:
 
 def confidence_figure(probabilities: Array, labels: Array, sure: float | None) -> Figure:
     """How sure right and wrong answers are; `sure` is the threshold from which an answer counts as sure."""
+    sure = None if sure is None or sure >= 1 else sure  # 1 stands for "none is sure"
     confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)

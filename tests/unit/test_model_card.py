@@ -74,10 +74,18 @@ def test_it_says_what_the_states_mean_what_it_was_made_of_and_how():
     assert "squeezed to 96 x 96" in model_card(contract_of(kind="image"), making_of())
 
 
+def test_the_stated_error_is_told_and_that_nothing_is_sure():
+    page = model_card(contract_of(thresholds={"sure": 0.9, "error": 0.035, "novelty": 6.5}), making_of())
+    assert "confidence of 0.900 or more, of which at most 3.5% are wrong (with 95 % probability)" in page
+    page = model_card(contract_of(thresholds={"sure": 1.0, "error": 0.2, "novelty": 6.5}), making_of())
+    assert "`sure`: no answer is" in page
+    assert "20.0%" not in page
+
+
 def test_thresholds_that_it_does_not_know_are_shown_all_the_same():
-    contract = contract_of(thresholds={"sure": 0.9, "stated_error": 0.05, "more": {"nested": 1}})
+    contract = contract_of(thresholds={"sure": 0.9, "other_rate": 0.05, "more": {"nested": 1}})
     page = model_card(contract, making_of())
-    assert "stated error 0.05" in page
+    assert "other rate 0.05" in page
     assert "`unknown`: novelty" not in page
 
 
