@@ -15,9 +15,9 @@ CATEGORY_WIDTH = 16
 NORM_MOMENTUM = 0.9
 LAYERS, DROPOUT = 3, 0.15
 # With many rows wide layers learn what narrow ones can't hold.
-WIDTH, WIDE, WIDE_ROWS = 256, 384, 20_000
+WIDTH, WIDE, WIDE_ROWS = 256, 384, 5_000
 # Members take away variance, of which few rows leave most; with many rows the time buys more as width and epochs.
-FEWEST_MEMBERS, MOST_MEMBERS, MEMBER_ROWS = 4, 24, 120_000
+FEWEST_MEMBERS, MOST_MEMBERS, MEMBER_ROWS = 4, 24, 80_000
 # Few rows make short epochs: more of them, so that the network takes its steps.
 BATCHES, EPOCHS, MOST_EPOCHS, LEAST_STEPS = 64, 120, 300, 3000
 
