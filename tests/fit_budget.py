@@ -32,7 +32,8 @@ class Timed:
     """Batches whose steps take STEP_S, and `factor` times that once the clock is `slow_s` on."""
 
     epochs, late_share, optimizer = 1000, 0.0, "adamw"
-    learning_rate, weight_decay, smoothing = RATE, 0.0, 0.0
+    optimizer, learning_rate, weight_decay, smoothing = "adamw", RATE, 0.0, 0.0
+    size = 16
 
     def __init__(self, clock: Clock, steps: int, factor: float, slow_s: float) -> None:
         self.clock, self.steps, self.factor = clock, steps, factor

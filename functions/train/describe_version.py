@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from common.datasets import Dataset
 from train.backbones import fit_precision
 from train.dataset_input import profile
-from train.image import ImageBatches, precision
+from train.image import precision
 from train.kinds import Preparation
 from train.make_network import Fitted
 from train.model_card import Making, model_card
 from train.snapshot import PARTS, Examples
-from train.tabular import TabularBatches
 from train.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -31,11 +30,8 @@ def peak_memory_mb() -> float:
 def recipe(job: Job, fitted: Fitted) -> dict[str, Any]:
     """What decided the training beside the data, by name: what was planned, the network's size, the numbers used."""
     image, train = job.pipeline.kind == "image", job.pipeline.train
-    batches = ImageBatches if image else TabularBatches
-    names = () if train.backbone else ("optimizer", "learning_rate", "weight_decay", "smoothing")
     facts = {
         **{f"plan_{key}": value for key, value in fitted.plan.items()},
-        **{name: getattr(batches, name) for name in names},
         "weights": fitted.model.count_params(),
         "members": fitted.model.outputs[0].shape[1],
         "precision": fit_precision(train.backbone) if train.backbone else precision() if image else "float32",

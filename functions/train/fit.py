@@ -23,6 +23,8 @@ LOG = logging.getLogger("sabueso.train")
 PROBE_STEPS, PROBE_WARM = 9, 3
 WARM_UP = 0.05
 LEAST_EPOCHS = 3
+# What a plan tells beside its epochs.
+RECIPE = ("size", "optimizer", "learning_rate", "weight_decay", "smoothing")
 # Where the rest knows something: in the first share of the epochs the head learns alone, then all of it, slower.
 HEAD_SHARE, FINE_RATE = 0.25, 0.1
 # Of the averaged weights, a step: they go back over the last hundred steps.
@@ -32,6 +34,7 @@ DECAY = 0.99
 class Batches(Protocol):
     """What a kind brings to the fit: batches of inputs and soft targets, and the recipe's numbers."""
 
+    size: int  # of a batch
     epochs: int
     steps: int
     late_share: float  # of the epochs: those whose steps cost as the last one's do
@@ -150,6 +153,7 @@ class Fit:
         fitting = int((until - time.monotonic()) / (step_s * self.batches.steps + once))
         epochs = max(LEAST_EPOCHS, min(self.batches.epochs, fitting))
         plan = {"epochs": epochs, "steps": self.batches.steps, "step_ms": round(step_s * 1000, 3)}
+        plan |= {name: getattr(self.batches, name) for name in RECIPE}
         return {**plan, "head_epochs": math.ceil(HEAD_SHARE * epochs)} if self.head else plan
 
     def _step_seconds(self, epoch: int) -> float:

@@ -117,7 +117,7 @@ def run(server: LocalMlflow, trained: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_run_says_what_decided_the_training(run: dict[str, Any], trained: dict[str, Any]) -> None:
     params = {one["key"]: one["value"] for one in run["data"]["params"]}
-    assert {"kind", "budget_s", "seed", "plan_epochs", "weights", "members", "precision", "learning_rate"} <= set(
+    assert {"kind", "budget_s", "seed", "plan_epochs", "weights", "members", "precision", "plan_learning_rate"} <= set(
         params
     )
     assert {part: int(params[f"examples_{part}"]) for part in trained["sizes"]} == trained["sizes"]
