@@ -57,7 +57,7 @@ def picture_task(folder: Path) -> str:
     (folder / "fish").mkdir()
     for number in range(ONE_KIND):
         draw_fish(np.random.default_rng(number)).save(folder / "fish" / f"{number}.jpg", "JPEG")
-    return source("images", folder) + "[target]\n" + labels(["cat", "dog", "fish"]) + "[train]\nimage_size = 64\n"
+    return source("images", folder) + "[target]\n" + labels(["cat", "dog", "fish"]) + "[train]\nimage_size = 32\n"
 
 
 def draw_fish(chance: np.random.Generator, side: int = 192) -> Image.Image:
@@ -81,7 +81,7 @@ def draw_fish(chance: np.random.Generator, side: int = 192) -> Image.Image:
 
 
 @pytest.mark.parametrize(
-    ("name", "budget_s", "splits"), [("wine", 20, 10), ("breast_cancer", 20, 3), ("digits", 40, 1), ("animals", 40, 1)]
+    ("name", "budget_s", "splits"), [("wine", 8, 8), ("breast_cancer", 15, 3), ("digits", 40, 1), ("animals", 40, 1)]
 )
 def test_a_task_that_nobody_tuned_for_is_learned_as_well_as_by_a_random_forest(
     make_settings: Callable[..., Settings], tmp_path: Path, name: str, budget_s: float, splits: int
