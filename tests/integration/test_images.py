@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,8 +58,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def image(
     contexts: dict[str, Path], python: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], recipe.Stage]:
-    """image("train"): the file system of that image, made once."""
+) -> Iterator[Callable[[str], recipe.Stage]]:
+    """image("train"): the file system of that image, made once, and gone after these tests: it has gigabytes."""
     made: dict[str, recipe.Stage] = {}
 
     def build(name: str) -> recipe.Stage:
@@ -68,7 +68,9 @@ def image(
             made[name] = recipe.build(contexts[name], tmp_path_factory.mktemp(name), arguments, python)
         return made[name]
 
-    return build
+    yield build
+    for stage in made.values():
+        shutil.rmtree(stage.root)
 
 
 def port_is_taken(port: int) -> bool:

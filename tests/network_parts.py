@@ -1,0 +1,70 @@
+"""What a fit computes in its own way beside Keras's own; run in a process of its own, since TensorFlow is dear.
+
+Prints one JSON object: the largest differences, relative to the largest value.
+"""
+
+import json
+
+import keras
+import numpy as np
+
+from train.image import NORM_MOMENTUM, Norm
+from train.optimizers import Muon, make_optimizer
+
+SHAPES = ((288, 64), (128, 64), (100, 64), (64, 64), (64, 300))
+
+
+def apart(one: object, other: object) -> float:
+    first, second = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    return float(np.abs(first - second).max() / np.abs(second).max())
+
+
+def orthogonal(generator: np.random.Generator) -> dict[str, float]:
+    ours, keras_own = Muon(1e-3), keras.optimizers.Muon(1e-3)
+    matrices = [generator.normal(size=shape).astype(np.float32) for shape in SHAPES]
+    return {
+        str(one.shape): apart(
+            ours.zeropower_via_newtonschulz5(keras.ops.convert_to_tensor(one), 5),
+            keras_own.zeropower_via_newtonschulz5(keras.ops.convert_to_tensor(one), 5),
+        )
+        for one in matrices
+    }
+
+
+def convolution(generator: np.random.Generator) -> list[float]:
+    """The least and the largest singular value of a kernel's step, as a share of its largest, by Muon and by AdamW."""
+    found = []
+    for name in ("muon", "adamw"):
+        layer = keras.layers.Conv2D(16, 3, use_bias=False)
+        layer.build((None, 8, 8, 16))
+        optimizer = make_optimizer(name, 1e-2, 0.0)
+        before = np.array(layer.kernel)
+        # One direction is far stronger than the others.
+        gradient = generator.normal(size=before.shape) + 30 * np.ones(before.shape)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [layer.kernel])
+        values = np.linalg.svd((np.array(layer.kernel) - before).reshape(-1, 16), compute_uv=False)
+        found.append(float(values.min() / values.max()))
+    return found
+
+
+def norm(generator: np.random.Generator) -> dict[str, float]:
+    inputs = keras.ops.convert_to_tensor(generator.normal(2, 3, (8, 5, 5, 4)).astype(np.float32))
+    ours, keras_own = Norm(), keras.layers.BatchNormalization(momentum=NORM_MOMENTUM)
+    found = {"training": apart(ours(inputs, training=True), keras_own(inputs, training=True))}
+    # Keras takes the variance of the batch itself, the one operation that of what it was drawn from.
+    count = 8 * 5 * 5
+    wanted = (np.array(keras_own.moving_variance) - NORM_MOMENTUM) * count / (count - 1) + NORM_MOMENTUM
+    found["mean"] = apart(ours.moving_mean, keras_own.moving_mean)
+    found["variance"] = apart(ours.moving_variance, wanted)
+    keras_own.moving_variance.assign(ours.moving_variance)
+    found["answering"] = apart(ours(inputs, training=False), keras_own(inputs, training=False))
+    return found
+
+
+if __name__ == "__main__":
+    generator = np.random.default_rng(0)
+    print(
+        json.dumps(
+            {"orthogonal": orthogonal(generator), "convolution": convolution(generator), "norm": norm(generator)}
+        )
+    )
