@@ -24,7 +24,7 @@ FEW = 1000
 FULL_STRENGTH = 80
 # The first epochs see smaller pictures, at less than half the cost (Tan & Le 2021, arXiv:2104.00298). The last ones too
 # are smaller than those that will be answered: crops show things larger than they are (Touvron 2019, arXiv:1906.06423).
-LATE_SHARE, EARLY_SIZE, LATE_SIZE = 0.4, 7 / 12, 5 / 6
+LATE_SHARE, EARLY_SIZE, LATE_SIZE, EVEN = 0.4, 7 / 12, 5 / 6, 8
 
 
 def cached_size(image_size: int) -> int:
@@ -119,8 +119,8 @@ class ImageBatches:
         self.late_from = round((1 - LATE_SHARE) * epochs)
 
     def side(self, epoch: int) -> int:
-        """Of the pictures of that epoch."""
-        return round(self.image_size * (LATE_SIZE if epoch >= self.late_from else EARLY_SIZE))
+        """Of the pictures of that epoch; a multiple of what the strides divide it by, as far as they can."""
+        return EVEN * round(self.image_size * (LATE_SIZE if epoch >= self.late_from else EARLY_SIZE) / EVEN)
 
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]:
         generator, side = np.random.default_rng((self.seed, number)), self.side(number)
