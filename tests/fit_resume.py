@@ -1,7 +1,7 @@
 """A fit that dies after some epochs and is taken up again; run in a process of its own, since TensorFlow is dear.
 
 Prints one JSON object: the epochs that each of the fits saw, their plans, the curves that they ended with, and what is
-left of the checkpoint. The last fit begins anew, by a plan of before.
+left of the checkpoint. One fit is of another network than the state; the last one begins anew, by a plan of before.
 """
 
 import json
@@ -24,12 +24,12 @@ class Died(Exception):
     pass
 
 
-def fit(folder: Path, dies: bool) -> tuple[list[int], dict, float, list[int]]:
+def fit(folder: Path, dies: bool, members: int = 0) -> tuple[list[int], dict, float, list[int]]:
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(600, 4)).astype(np.float32)
     labels = (inputs[:, 0] * inputs[:, 1] > 0).astype(int)
     keras.utils.set_random_seed(1)
-    model = build_tabular(4, [], 2, members_for(100_000))
+    model = build_tabular(4, [], 2, members or members_for(100_000))
     batches = TabularBatches(inputs[:500], labels[:500], 2, seed=1)
     batches.epochs = 8
     checkpoint = Checkpoint(FolderObjects(folder), "jobs/flowers/checkpoints/one/")
@@ -55,12 +55,14 @@ def main() -> None:
     first_seen, first_plan, _, _ = fit(folder, dies=True)
     second_seen, second_plan, accuracy, curve = fit(folder, dies=False)
     ended_seen, _, _, ended_curve = fit(folder, dies=False)
+    other_seen, other_plan, _, _ = fit(folder, dies=False, members=3)
     checkpoint = Checkpoint(FolderObjects(folder), "jobs/flowers/checkpoints/one/")
     checkpoint.clear()
     left = list(FolderObjects(folder).list("jobs/"))
     checkpoint.save_plan({**second_plan, "epochs": FORCED})
     forced_seen, _, _, _ = fit(folder, dies=False)
     found = {"first": first_seen, "second": second_seen, "plans": [first_plan, second_plan], "forced": forced_seen}
+    found |= {"other": other_seen, "plan": other_plan}
     found |= {"ended": ended_seen, "curves": [curve, ended_curve]}
     print(json.dumps({**found, "accuracy": accuracy, "left": left}))
 

@@ -16,6 +16,7 @@ from common.network import Array, Network
 from common.pictures import decode_picture
 
 FORMAT = 1
+PICTURES_AT_ONCE = 256
 CONTRACT, NETWORK, GOLDEN = "contract.json", "network.tflite", "golden.npz"
 ROWS_APART, FILES_APART = 1e-4, 0.02
 PIXELS_APART = 1e-3
@@ -78,7 +79,11 @@ class Bundle:
 
     def predict(self, inputs: list[Any]) -> tuple[Array, Array]:
         """Raw inputs -> probabilities (n, labels) and novelty (n,)."""
-        return self.network.predict(self.encode(inputs))
+        step = PICTURES_AT_ONCE if self.contract["kind"] == "image" else len(inputs)
+        if len(inputs) <= step:
+            return self.network.predict(self.encode(inputs))
+        parts = [self.network.predict(self.encode(inputs[at : at + step])) for at in range(0, len(inputs), step)]
+        return np.concatenate([one[0] for one in parts]), np.concatenate([one[1] for one in parts])
 
     def check_golden(self) -> None:
         """Answer the golden examples again. Raises BundleRefused if an answer differs from training's."""

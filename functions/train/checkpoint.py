@@ -14,7 +14,8 @@ import numpy as np
 
 from common.objects import Objects
 
-EVERY_S = 20.0
+# Between two states; longer where writing one takes long, so that it stays a small share of the fit.
+EVERY_S, EVERY_SAVES = 20.0, 20
 PLAN, STATE = "plan.json", "state.npz"
 
 
@@ -30,6 +31,7 @@ class Checkpoint:
     prefix: str
     wait: Callable[[Callable[[], Any]], Any] = _at_once  # what waits for a store that is away
     saved: float = field(default_factory=time.monotonic)
+    took_s: float = 0.0  # to write the last state
 
     def plan(self) -> dict[str, Any] | None:
         """The plan of an earlier fit of the same snapshot with the same settings, ended or not."""
@@ -49,13 +51,14 @@ class Checkpoint:
 
     def save(self, arrays: dict[str, np.ndarray]) -> None:
         """Write the arrays, at once or not at all."""
-        file = io.BytesIO()
+        began, file = time.monotonic(), io.BytesIO()
         np.savez(file, **arrays)  # type: ignore[arg-type]
         self.objects.put(self.prefix + STATE, file.getvalue())
         self.saved = time.monotonic()
+        self.took_s = self.saved - began
 
     def due(self) -> bool:
-        return time.monotonic() - self.saved > EVERY_S
+        return time.monotonic() - self.saved > max(EVERY_S, EVERY_SAVES * self.took_s)
 
     def clear(self) -> None:
         """Forget the arrays. The plan stays: a forced training of the same snapshot repeats it."""

@@ -91,7 +91,7 @@ class Fit:
         """Fit; returns the plan. A stored plan is repeated, a stored state is taken up at the epoch after it."""
         best, start, spent = -1.0, 0, 0.0
         began = time.monotonic()
-        plan, arrays = self.checkpoint.plan(), self.checkpoint.load()
+        plan, arrays = self.checkpoint.plan(), self._stored()
         if plan is not None and arrays is not None:
             start, best, spent = int(arrays["epoch"]) + 1, float(arrays["best"]), float(arrays["spent"])
             self.curve = json.loads(str(arrays["curve"]))
@@ -254,6 +254,20 @@ class Fit:
         arrays |= {f"best_{number}": value for number, value in enumerate(self.best)}
         arrays |= {"epoch": np.array(epoch), "best": np.array(best), "spent": np.array(spent)}
         return {**arrays, "curve": np.array(json.dumps(self.curve))}
+
+    def _stored(self) -> dict[str, np.ndarray] | None:
+        """The state of an earlier process, if it is one of this network: other code may have begun the fit."""
+        arrays = self.checkpoint.load()
+        if arrays is None:
+            return None
+        kept = (*self.model.variables, *self.optimizer.variables, *self.averaged)
+        wanted = {f"now_{number}": tuple(variable.shape) for number, variable in enumerate(kept)}
+        wanted |= {f"best_{number}": tuple(variable.shape) for number, variable in enumerate(self.model.variables)}
+        found = {name: one.shape for name, one in arrays.items() if name.startswith(("now_", "best_"))}
+        if found == wanted:
+            return arrays
+        LOG.warning("the checkpoint is of another network: the fit starts over")
+        return None
 
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
         kept = (*self.model.variables, *self.optimizer.variables, *self.averaged)

@@ -29,7 +29,7 @@ from train.patience import AWAY, QUIET_S, Patience
 from train.snapshot import PARTS, Examples, read_examples, snapshot_samples, store_snapshot
 
 # Grows when the same snapshot and settings would give another version: a new recipe, a new format.
-RECIPE = 2
+RECIPE = 3
 LOG = logging.getLogger("sabueso.train")
 FINISHED = ("promoted", "kept", "incomparable", "superseded")
 
@@ -60,7 +60,7 @@ class Job:
         self.budget_s = settings.budget_s(pipeline.name, pipeline.train.budget_s)
         self.patience = Patience(settings.patience_s, self._tell_waiting)
         self.pictures = settings.scratch / "pictures" / pipeline.name
-        self._quiet_until = 0.0
+        self._quiet_until = self.reading_s = 0.0
 
     def run(self, force: bool) -> None:
         """Raises SabuesoError for what can be told in words."""
@@ -69,9 +69,12 @@ class Job:
         resumed = self.execution.body["resumed_snapshot"]
 
         def read() -> tuple[Examples, str]:
+            began = time.monotonic()
             samples = snapshot_samples(dataset, resumed) if resumed else None
             found = read_examples(self.pipeline, dataset, samples or dataset.samples())
-            return found, store_snapshot(dataset, found)
+            name = store_snapshot(dataset, found)
+            self.reading_s = time.monotonic() - began
+            return found, name
 
         examples, snapshot = self.patience(read)
         settings = settings_fingerprint(self.pipeline, self.budget_s)

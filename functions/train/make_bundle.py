@@ -21,6 +21,9 @@ from train.novelty import NearestRow, PictureNovelty, nearest_row, picture_novel
 from train.snapshot import FRACTIONS, SALT
 from train.thresholds import novelty_threshold, sure_threshold
 
+# So many of the train part tell what is far from it: each is decoded and answered once more, after the fit.
+PICTURES = 4000
+
 
 def make_bundle(
     pipeline: Pipeline, fitted: Fitted, train: Part, tune: Part, folder: Path
@@ -62,10 +65,20 @@ def _novelty(
 ) -> PictureNovelty | NearestRow:
     """Of pictures by embedding and look, of rows by their columns: what a row's columns are together tells more."""
     preparation = fitted.preparation
-    encoded = preparation.encode(train[0])
     if preparation.kind == "image":
-        return picture_novelty((encoded, predict_both(fitted.model, encoded)[1]), train[1], tune)
+        inputs, labels = _some(train, PICTURES, pipeline.train.seed)
+        encoded = preparation.encode(inputs)
+        return picture_novelty((encoded, predict_both(fitted.model, encoded)[1]), labels, tune)
+    encoded = preparation.encode(train[0])
     return nearest_row(encoded, *encoded_shape(preparation.features["columns"]), pipeline.train.seed)
+
+
+def _some(part: Part, most: int, seed: int) -> Part:
+    inputs, labels = part
+    if len(inputs) <= most:
+        return part
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(inputs))[:most])
+    return [inputs[place] for place in chosen], labels[chosen]
 
 
 def _columns(pipeline: Pipeline, preparation: Preparation, inputs: list[Any]) -> list[dict[str, Any]]:

@@ -43,12 +43,14 @@ def make_network(
     on_epoch: Callable[[int, int, dict[str, float]], None],
     on_stage: Callable[[str], None] = lambda stage: None,
     weights: Path | None = None,
+    spent_s: float = 0.0,
 ) -> Fitted:
     """Preprocessing, network and fit, seeded. `scratch` is the folder where decoded pictures are kept meanwhile.
 
-    `weights`: the file that the backbone starts from. Raises TrainingFailed if it is not one of that backbone.
+    `spent_s`: seconds of the budget that are gone already. `weights`: the file that the backbone starts from.
+    Raises TrainingFailed if it is not one of that backbone.
     """
-    began = time.monotonic()
+    began = time.monotonic() - spent_s
     keras.utils.set_random_seed(pipeline.train.seed)
     inputs, labels = train
     if pipeline.kind == "image":

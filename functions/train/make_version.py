@@ -131,7 +131,9 @@ def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoin
     parts = examples.of(0), examples.of(1)
     wanted = job.pipeline.train.weights
     file = job.patience(lambda: fetch_weights(wanted, job.settings)) if wanted else None
-    fitted = make_network(job.pipeline, *parts, job.budget_s, checkpoint, job.pictures, on_epoch, on_stage, file)
+    fitted = make_network(
+        job.pipeline, *parts, job.budget_s, checkpoint, job.pictures, on_epoch, on_stage, file, job.reading_s
+    )
     job.patience(lambda: tracking.params(recipe(job, fitted)))
     if fitted.curve:
         job.patience(lambda: tracking.curve(fitted.curve))

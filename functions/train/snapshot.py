@@ -66,8 +66,9 @@ def fingerprint_of(examples: Iterable[tuple[str, int]]) -> str:
 def labelled_examples(pipeline: Pipeline, sample: Sample, body: bytes) -> list[tuple[int, Any, bytes, str]]:
     """(row number, input, canonical bytes, label) of every usable example of a sample."""
     if pipeline.kind == "image":
+        label = sample.meta["label"]
         try:
-            return [(0, body, canonical_picture(body), sample.meta["label"])]
+            return [(0, body, canonical_picture(body), label)] if label in pipeline.label_values else []
         except Unusable:
             return []
     found = []

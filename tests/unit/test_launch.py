@@ -69,6 +69,18 @@ def test_a_training_near_the_memory_limit_is_stopped_before_the_platform_does(la
     assert "85% of the memory limit" in record["reason"]
 
 
+def test_pages_of_mapped_files_are_no_memory_that_a_training_needs(launched, store):
+    line = "import importlib.util as u, mmap, pathlib, sys, time\n"
+    line += "found = pathlib.Path(u.find_spec('tensorflow').origin).parent.rglob('*.so*')\n"
+    line += "file = max(found, key=lambda one: one.stat().st_size).open('rb')\n"
+    line += "mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)\n"
+    line += "assert sum(mapped[at] for at in range(0, 300_000_000, 4096))\ntime.sleep(2)\n"
+    line += "sys.exit('it came to its end')"
+    launched(line, SABUESO_TRAIN_MEMORY_MB="200")
+    record = ended(store)
+    assert (record["state"], record["reason"][-18:]) == ("failed", "it came to its end")
+
+
 def test_a_training_that_was_killed_is_taken_up_later(launched, store):
     launched("import os; os.kill(os.getpid(), 9)")
     record = ended(store)

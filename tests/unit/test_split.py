@@ -127,6 +127,16 @@ def test_the_same_picture_in_two_files_is_one_example(pets, store):
     assert all(isinstance(body, bytes) and io.BytesIO(body) for body in examples.inputs)
 
 
+def test_pictures_of_a_label_that_is_no_more_are_left_out(pets, store):
+    dataset = Dataset(store, "pets")
+    for number in range(90):
+        label = ("cat", "dog", "rabbit")[number % 3]
+        meta = {"format": "picture", "time": str(number), "made_up": True, "label": label}
+        dataset.add_sample(1, encode(draw("dog" if label == "rabbit" else label, number)), meta)
+    examples = read_examples(pets, dataset, dataset.samples())
+    assert np.bincount(examples.labels).tolist() == [30, 30]
+
+
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
