@@ -18,7 +18,6 @@ from train.make_bundle import make_bundle
 from train.make_network import make_network
 
 KEY = "of a benchmark"
-CHUNK = 256
 
 
 def fit(
@@ -32,7 +31,9 @@ def fit(
     parts = (train.inputs, train.labels), (tune.inputs, tune.labels)
     checkpoint = Checkpoint(FolderObjects(scratch / "store"), f"jobs/{pipeline.name}/checkpoints/benchmark/")
     budget = pipeline.train.budget_s
-    fitted = make_network(pipeline, *parts, budget, checkpoint, scratch / "pictures", on_epoch, tell)
+    spent_s = time.monotonic() - began
+    pictures = scratch / "pictures"
+    fitted = make_network(pipeline, *parts, budget, checkpoint, pictures, on_epoch, tell, spent_s=spent_s)
     folder = scratch / "serving"
     folder.mkdir()
     contract, apart = make_bundle(pipeline, fitted, *parts, folder)
@@ -40,9 +41,9 @@ def fit(
     sign_bundle(folder, contract, KEY)
     bundle = Bundle(folder, KEY)
 
-    def predict(inputs: list[Any]) -> np.ndarray:
-        starts = range(0, len(inputs), CHUNK)
-        return np.concatenate([bundle.predict(inputs[at : at + CHUNK])[0] for at in starts])
-
     temperature = contract["temperature"]
-    return predict, {"plan": fitted.plan, "export_apart": float(apart), "temperature": float(temperature)}
+    return lambda inputs: bundle.predict(inputs)[0], {
+        "plan": fitted.plan,
+        "export_apart": float(apart),
+        "temperature": float(temperature),
+    }

@@ -46,16 +46,24 @@ def _check_replaceable(path: Path, folder: bool) -> None:
 
 
 def _put(beside: Path, path: Path, folder: bool, overwrite: bool) -> None:
+    """What came to be there since the first look is left too."""
     if not folder and overwrite:
         beside.replace(path)
     elif not folder:
         try:
-            os.link(beside, path)  # fails where a file appeared meanwhile
+            os.link(beside, path)
         except FileExistsError:
-            raise Conflict(f"{path} appeared meanwhile, and is left as it is") from None
+            raise Conflict(_appeared(path)) from None
     else:
         old = beside.with_name(f"{beside.name}.old")
-        if path.exists():
+        if os.path.lexists(path):
+            if not overwrite:
+                raise Conflict(_appeared(path))
+            _check_replaceable(path, folder)
             path.rename(old)
         beside.rename(path)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _appeared(path: Path) -> str:
+    return f"{path} appeared meanwhile, and is left as it is"

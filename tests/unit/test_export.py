@@ -8,12 +8,13 @@ import pytest
 from pyarrow import parquet
 
 from common.datasets import Dataset, csv_rows
+from common.errors import Conflict
 from common.executions import begin
 from common.features import canonical_row, read_row
 from common.pictures import canonical_picture
 from common.pipelines import read_pipelines
 from fake_mlflow import FakeMlflow
-from provenance import export
+from provenance import export, target
 from provenance.formats import extra_names
 from stored import add_rows, grow, listed
 from train.snapshot import fingerprint_of, read_examples, store_snapshot
@@ -198,3 +199,17 @@ def test_numbers_are_written_with_all_their_digits(flowers, tmp_path):
         again = [hash_of_row(pipeline, row) for row in csv_rows(lines, [one.name for one in pipeline.columns])]
     assert named(pipeline, again) == name
     assert "\n51,small,51,red,sun," in Path(path).read_text()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_somebody_made_meanwhile_is_left_as_it_is(tmp_path, overwrite):
+    out = tmp_path / "pictures"
+    with (
+        pytest.raises(Conflict, match="left as it is"),
+        target.written(out, folder=True, overwrite=overwrite) as beside,
+    ):
+        (beside / "train").mkdir()
+        out.mkdir()
+        (out / "mine.txt").write_text("mine")
+    assert (out / "mine.txt").read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [out]
