@@ -41,9 +41,5 @@ def fit(
     sign_bundle(folder, contract, KEY)
     bundle = Bundle(folder, KEY)
 
-    temperature = contract["temperature"]
-    return lambda inputs: bundle.predict(inputs)[0], {
-        "plan": fitted.plan,
-        "export_apart": float(apart),
-        "temperature": float(temperature),
-    }
+    facts = {"plan": fitted.plan, "export_apart": float(apart), "temperature": float(contract["temperature"])}
+    return lambda inputs: bundle.predict(inputs)[0], facts
