@@ -16,7 +16,6 @@ import tensorflow as tf
 from common.errors import StoreUnavailable
 from train.calibration import best_temperature, join_members
 from train.checkpoint import Checkpoint
-from train.metrics import accuracy_of, confusion
 from train.optimizers import make_optimizer
 
 LOG = logging.getLogger("sabueso.train")
@@ -245,8 +244,7 @@ class Fit:
         for variable, value in zip(self.model.variables, now, strict=True):
             variable.assign(value)
         logits = join_members(np.concatenate([part.numpy() for part in parts]))
-        table = confusion(labels, logits.argmax(axis=1), logits.shape[1])
-        return best_temperature(logits, labels)[1], accuracy_of(table)
+        return best_temperature(logits, labels)[1], float((logits.argmax(axis=1) == labels).mean())
 
     def _state(self, epoch: int, best: float, spent: float) -> dict[str, np.ndarray]:
         kept = (*self.model.variables, *self.optimizer.variables, *self.averaged)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from common.pipelines import Gate
-from train.metrics import METRICS
+from train.metrics import METRICS, counts_of
 
-RESAMPLES = 2000
+RESAMPLES, DRAWN_AT_ONCE = 2000, 100
 SEED = 13
 SMALL_HOLDOUT = 100
 MORE_PERCENT = 10
@@ -39,17 +39,16 @@ def compare(labels: Array, ours: Array, theirs: Array, classes: int, metric: str
     width = max(classes, int(theirs.max()) + 1)
     # Examples with the same label and the same two answers are alike: how often each such triple is drawn is enough.
     triples, counts = np.unique((labels * width + ours) * width + theirs, return_counts=True)
-    drawn = np.random.default_rng(SEED).multinomial(len(labels), counts / len(labels), RESAMPLES)
     truth, said = triples // width**2, (triples // width % width, triples % width)
 
-    def scores(answers: Array, weights: Array) -> Array:
-        cells = np.zeros((len(counts), width * width))
-        cells[np.arange(len(counts)), truth * width + answers] = 1
-        return np.asarray(METRICS[metric]((weights @ cells).reshape(-1, width, width)))
+    def scores(drawn: Array) -> Array:
+        return np.array([METRICS[metric](counts_of(truth, answers, width, drawn)) for answers in said])
 
-    mine, other = (float(scores(answers, counts)[0]) for answers in said)
-    gains = scores(said[0], drawn) - scores(said[1], drawn)
-    return mine, other, mine - other, float(np.quantile(gains, ONE_SIDED))
+    mine, other = (float(score) for score in scores(counts))
+    generator, shares = np.random.default_rng(SEED), counts / len(labels)
+    draws = (generator.multinomial(len(labels), shares, DRAWN_AT_ONCE) for _ in range(RESAMPLES // DRAWN_AT_ONCE))
+    found = np.concatenate([scores(drawn) for drawn in draws], axis=1)
+    return mine, other, mine - other, float(np.quantile(found[0] - found[1], ONE_SIDED))
 
 
 def first_verdict(gate: Gate, score: float) -> Verdict:

@@ -14,7 +14,7 @@ from common.features import canonical_row
 from common.pipelines import Pipeline
 from train.champion import load_champion, move_champion, note_move, reason_of_move
 from train.gate import Verdict, first_verdict, verdict
-from train.metrics import METRICS, confusion
+from train.metrics import METRICS, counts_of
 from train.model_card import with_verdict
 from train.snapshot import FRACTIONS, PARTS, SALT, Examples, part_of
 
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 HOLDOUT = PARTS.index("holdout")
 
 
-def judge(pipeline: Pipeline, examples: Examples, ours: Bundle, theirs: Bundle | None) -> Verdict:
-    """The gate: challenger and champion, each by its own bundle, on the same raw holdout."""
+def judge(pipeline: Pipeline, examples: Examples, answers: np.ndarray, theirs: Bundle | None) -> Verdict:
+    """The gate: challenger and champion, each by its own bundle, on the same raw holdout.
+
+    answers (n,): the challenger's to that holdout, as indices of the pipeline's labels.
+    """
     inputs, labels = examples.of(HOLDOUT)
     classes = len(pipeline.labels)
-    answers = ours.predict(inputs)[0].argmax(axis=1)
-    score = float(METRICS[pipeline.gate.metric](confusion(labels, answers, classes)))
+    score = float(METRICS[pipeline.gate.metric](counts_of(labels, answers, classes)))
     if theirs is None:
         return first_verdict(pipeline.gate, score)
     odd = _incomparable(pipeline, theirs.contract)
@@ -77,7 +79,8 @@ def decide(job: Job, examples: Examples, ours: Bundle, version: str, scratch: Pa
     name, wait = job.pipeline.name, job.patience
     known = wait(lambda: job.registry.version(name, version)) or {"tags": {}}
     before, champion, wrong = wait(lambda: load_champion(job.registry, job.settings, name, folder))
-    alone = judge(job.pipeline, examples, ours, None)
+    answers = ours.predict(examples.of(HOLDOUT)[0])[0].argmax(axis=1)
+    alone = judge(job.pipeline, examples, answers, None)
     if known["tags"].get("sabueso.rejected") == "true":
         found = Verdict("kept", "it was rolled back before it was judged: promote by hand if you want it", alone.score)
     elif before == version:  # an earlier execution moved the alias, and ended before it could say so
@@ -86,7 +89,7 @@ def decide(job: Job, examples: Examples, ours: Bundle, version: str, scratch: Pa
     elif before is not None and champion is None:
         found = Verdict("incomparable", f"champion {before} can't be loaded: {wrong}", alone.score)
     else:
-        found = judge(job.pipeline, examples, ours, champion)
+        found = judge(job.pipeline, examples, answers, champion)
         if found.decision == "promoted":
             found = _promote(job, version, before, found)
     wait(lambda: _describe(job, version, found))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,21 +15,45 @@ SEED = 11
 Array = np.ndarray[Any, Any]
 
 
-def confusion(labels: Array, answers: Array, classes: int, weights: Array | None = None) -> Array:
+class Counts(NamedTuple):
+    """Examples by label, each (..., classes): how many have it, how many got it as answer, how many both.
+
+    A confusion table says no more of accuracy and F1, and grows with the square of the labels.
+    """
+
+    truth: Array
+    said: Array
+    hits: Array
+
+
+def counts_of(labels: Array, answers: Array, classes: int, drawn: Array | None = None) -> Counts:
+    """Counts of the n examples, or of resamples of them: `drawn` (..., n) is how often each example is in each."""
+    drawn = np.ones(len(labels)) if drawn is None else drawn
+    shape = (*drawn.shape[:-1], classes)
+    size = math.prod(shape)
+    first = np.arange(0, size, classes).reshape(*shape[:-1], 1)
+
+    def by(places: Array, weights: Array) -> Array:
+        return np.bincount((first + places).ravel(), weights.ravel(), size).reshape(shape)
+
+    right = labels == answers
+    return Counts(by(labels, drawn), by(answers, drawn), by(labels[right], drawn[..., right]))
+
+
+def confusion(labels: Array, answers: Array, classes: int) -> Array:
     """Counts (classes, classes): rows are true labels, columns the answers."""
-    flat = np.bincount(labels * classes + answers, weights=weights, minlength=classes * classes)
-    return flat.reshape(classes, classes)
+    return np.bincount(labels * classes + answers, minlength=classes * classes).reshape(classes, classes)
 
 
-def accuracy_of(tables: Array) -> Any:
-    """The share of right answers: one number a table of (..., classes, classes)."""
-    return np.trace(tables, axis1=-2, axis2=-1) / np.maximum(tables.sum(axis=(-2, -1)), 1e-12)
+def accuracy_of(counts: Counts) -> Any:
+    """The share of right answers: one number, or one a resample."""
+    return counts.hits.sum(axis=-1) / np.maximum(counts.truth.sum(axis=-1), 1e-12)
 
 
-def macro_f1_of(tables: Array) -> Any:
-    """Mean F1 over the labels that occur, in truth or among the answers: one number a table."""
-    both = tables.sum(axis=-1) + tables.sum(axis=-2)
-    hits = 2.0 * np.diagonal(tables, axis1=-2, axis2=-1)
+def macro_f1_of(counts: Counts) -> Any:
+    """Mean F1 over the labels that occur, in truth or among the answers: one number, or one a resample."""
+    both = counts.truth + counts.said
+    hits = 2.0 * counts.hits
     scores = np.divide(hits, both, out=np.zeros_like(hits), where=both > 0)
     return scores.sum(axis=-1) / np.maximum((both > 0).sum(axis=-1), 1)
 
@@ -58,12 +83,12 @@ def ideal_calibration_errors(confidence: Array) -> list[float]:
     return [calibration_error(confidence, one.astype(float)) for one in drawn]
 
 
-def _interval(value: float, resampled: list[float]) -> dict[str, float]:
+def _interval(value: float, resampled: Sequence[float] | Array) -> dict[str, float]:
     low, high = np.quantile(resampled, [0.025, 0.975])
     return {"value": round(float(value), 6), "low": round(float(low), 6), "high": round(float(high), 6)}
 
 
-def _share_interval(hits: float, count: float, resampled: list[float]) -> dict[str, float]:
+def _share_interval(hits: float, count: float, resampled: Sequence[float] | Array) -> dict[str, float]:
     """Of a share. All or none of the examples leave resamples without a spread: that end is exact.
 
     (Clopper & Pearson 1934.)
@@ -97,26 +122,29 @@ def evaluate(
     losses = log_loss(probabilities, labels)
     generator = np.random.default_rng(SEED)
     picks = [generator.integers(0, count, count) for _ in range(RESAMPLES)]
-    tables = [confusion(labels[chosen], answers[chosen], classes) for chosen in picks]
+    whole = counts_of(labels, answers, classes)
+    # Counted one by one: a table of all resamples and examples would take much memory.
+    found = [counts_of(labels[chosen], answers[chosen], classes) for chosen in picks]
+    resampled = Counts(*np.swapaxes(np.array(found), 0, 1))
     gaps = [calibration_error(confidence[chosen], correct[chosen]) for chosen in picks]
     ideal = ideal_calibration_errors(confidence)
-    table = confusion(labels, answers, classes)
     metrics = {
         "holdout_size": count,
-        "accuracy": _share_interval(correct.sum(), count, [accuracy_of(one) for one in tables]),
-        "macro_f1": _interval(macro_f1_of(table), [macro_f1_of(one) for one in tables]),
+        "accuracy": _share_interval(correct.sum(), count, accuracy_of(resampled)),
+        "macro_f1": _interval(macro_f1_of(whole), macro_f1_of(resampled)),
         "log_loss": _interval(losses.mean(), [losses[chosen].mean() for chosen in picks]),
         "calibration_error": _centred_interval(calibration_error(confidence, correct), gaps),
         "calibration_error_ideal": _interval(float(np.mean(ideal)), ideal),
     }
     if statuses is not None:
         metrics |= _status_figures(np.array(statuses), correct, picks)
+    precisions, recalls = (resampled.hits / np.maximum(of, 1) for of in (resampled.said, resampled.truth))
     per_class = [
         {
             "label": name,
-            "support": int(table[index].sum()),
-            "precision": _figure(table, tables, index, 0),
-            "recall": _figure(table, tables, index, 1),
+            "support": int(whole.truth[index]),
+            "precision": _share_interval(whole.hits[index], whole.said[index], precisions[:, index]),
+            "recall": _share_interval(whole.hits[index], whole.truth[index], recalls[:, index]),
         }
         for index, name in enumerate(names)
     ]
@@ -134,13 +162,3 @@ def _status_figures(statuses: Array, correct: Array, picks: list[Array]) -> dict
     if errors and sure.any():
         found["sure_error"] = _share_interval(wrong.sum(), sure.sum(), errors)
     return found
-
-
-def _figure(table: Array, tables: list[Array], index: int, axis: int) -> dict[str, float]:
-    return _share_interval(
-        table[index, index], table.sum(axis=axis)[index], [_share(one, index, axis) for one in tables]
-    )
-
-
-def _share(table: Array, index: int, axis: int) -> float:
-    return float(table[index, index] / max(table.sum(axis=axis)[index], 1))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train.metrics import accuracy_of, calibration_error, confusion, log_loss, macro_f1_of
+from train.metrics import accuracy_of, calibration_error, counts_of, log_loss, macro_f1_of
 
 METRICS = ("accuracy", "macro_f1", "log_loss", "ece")
 RESAMPLES, SIMULATED, SEED = 500, 200, 17
@@ -41,11 +41,11 @@ def read_predictions(path: Path) -> Scored:
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """The four metrics, and `ece_ideal`: the calibration error of one whose confidence is right, at this number."""
-    table = confusion(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+    counts = counts_of(labels, probabilities.argmax(axis=1), probabilities.shape[1])
     confidence, correct = _sureness(probabilities, labels)
     return {
-        "accuracy": accuracy_of(table),
-        "macro_f1": macro_f1_of(table),
+        "accuracy": accuracy_of(counts),
+        "macro_f1": macro_f1_of(counts),
         "log_loss": float(log_loss(probabilities, labels).mean()),
         "ece": calibration_error(confidence, correct),
         "ece_ideal": ideal_error(confidence),
@@ -93,9 +93,9 @@ def _of_picks(probabilities: np.ndarray, labels: np.ndarray, picks: Sequence[np.
     losses = log_loss(probabilities, labels)
     found: list[tuple[float, ...]] = []
     for chosen in picks:
-        table = confusion(labels[chosen], answers[chosen], classes)
+        counts = counts_of(labels[chosen], answers[chosen], classes)
         error = calibration_error(confidence[chosen], correct[chosen])
-        found.append((accuracy_of(table), macro_f1_of(table), float(losses[chosen].mean()), error))
+        found.append((accuracy_of(counts), macro_f1_of(counts), float(losses[chosen].mean()), error))
     return found
 
 

@@ -1,13 +1,14 @@
 """The gate: luck does not make a champion, being better does."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from common.pipelines import Gate
-from train.gate import RESAMPLES, compare, first_verdict, verdict
-from train.metrics import METRICS, confusion
+from train.gate import RESAMPLES, SEED, compare, first_verdict, verdict
+from train.metrics import METRICS, confusion, counts_of
 
 GATE = Gate("accuracy", floor=0.5, min_gain=0.002)
 CLASSES = 4
@@ -35,7 +36,7 @@ def promotions(metric, count, seed, challengers=40):
     champion, promoted = answers(generator, labels, 0.8), 0
 
     def score(said):
-        return METRICS[metric](confusion(labels, said, CLASSES))
+        return METRICS[metric](counts_of(labels, said, CLASSES))
 
     for _ in range(challengers):
         challenger = answers(generator, labels, 0.8)
@@ -134,11 +135,40 @@ def test_the_bound_is_that_of_resampled_examples(metric):
     gains = []
     for _ in range(RESAMPLES):
         drawn = generator.integers(0, 300, 300)
-        scores = [METRICS[metric](confusion(labels[drawn], said[drawn], CLASSES)) for said in (ours, theirs)]
+        scores = [METRICS[metric](counts_of(labels[drawn], said[drawn], CLASSES)) for said in (ours, theirs)]
         gains.append(scores[0] - scores[1])
     found = compare(labels, ours, theirs, CLASSES, metric)
     assert found[2] == pytest.approx(np.mean(gains), abs=0.005)
     assert found[3] == pytest.approx(np.quantile(gains, 0.01), abs=0.012)
+
+
+def test_gain_and_bound_are_those_of_the_confusion_tables_of_one_seeded_draw():
+    """In blocks or at once: a verdict can be told again from the holdout's answers."""
+    generator = np.random.default_rng(9)
+    labels = generator.integers(0, CLASSES, 300)
+    ours, theirs = answers(generator, labels, 0.85), answers(generator, labels, 0.8)
+    triples, counts = np.unique(np.stack([labels, ours, theirs]), axis=1, return_counts=True)
+    drawn = np.random.default_rng(SEED).multinomial(300, counts / 300, RESAMPLES)
+
+    def shares(said, often):
+        repeated = np.repeat(np.stack([triples[0], said]), often, axis=1)
+        return np.trace(confusion(*repeated, CLASSES)) / 300
+
+    gains = [shares(triples[1], often) - shares(triples[2], often) for often in drawn]
+    score, champion = (labels == ours).mean(), (labels == theirs).mean()
+    wanted = (score, champion, score - champion, np.quantile(gains, 0.01))
+    assert compare(labels, ours, theirs, CLASSES, "accuracy") == wanted
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_five_hundred_labels_take_little_memory(metric):
+    generator = np.random.default_rng(2)
+    labels, ours, theirs = generator.integers(0, 500, (3, 2000))
+    tracemalloc.start()
+    compare(labels, ours, theirs, 500, metric)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
 
 
 def test_an_empty_holdout_is_a_small_one():

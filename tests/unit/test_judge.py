@@ -59,7 +59,11 @@ def flower_examples(count=1000):
 
 
 def judged(ours, theirs, count=1000):
-    return judge(FLOWERS, flower_examples(count), Bundle(ours, KEY), theirs and Bundle(theirs, KEY))
+    return judged_by(FLOWERS, flower_examples(count), Bundle(ours, KEY), theirs and Bundle(theirs, KEY))
+
+
+def judged_by(pipeline, examples, ours, theirs):
+    return judge(pipeline, examples, ours.predict(examples.of(2)[0])[0].argmax(axis=1), theirs)
 
 
 @pytest.mark.parametrize("made", ["other-preprocessing", "labels-turned"])
@@ -132,7 +136,7 @@ def test_a_champion_of_another_picture_size_answers_the_same_files(bundles, cham
     labels = np.arange(120) % 2
     files = [encode(draw(PETS.label_values[label], 500 + number)) for number, label in enumerate(labels)]
     examples = make_examples(files, labels, [2] * 120)
-    found = judge(PETS, examples, Bundle(bundles / "pets", KEY), Bundle(champions / "another-size", KEY))
+    found = judged_by(PETS, examples, Bundle(bundles / "pets", KEY), Bundle(champions / "another-size", KEY))
     assert (found.decision, found.score, found.champion_score) == ("promoted", 1, 1)
     assert found.reason.startswith("no worse, on 120 examples instead of 60: ")
 
@@ -187,6 +191,18 @@ def test_a_better_one_becomes_champion_and_the_move_is_recorded(judging, store):
     assert (found.decision, champion_of(judging)) == ("promoted", "2")
     [move] = [record.body for record in history(store, "flowers", "alias")]
     assert (move["version"], move["previous"], move["reason"], move["by"]) == ("2", "1", found.reason, "gate")
+
+
+def test_each_bundle_answers_the_holdout_once(judging, monkeypatch):
+    answered, predict = [], Bundle.predict
+    monkeypatch.setattr(
+        Bundle,
+        "predict",
+        lambda self, inputs: answered.append((self.folder.name, len(inputs))) or predict(self, inputs),
+    )
+    ours, size = judging.mlflow.folder("flowers", "2").name, len(flower_examples().of(2)[0])
+    judging.decide("2")
+    assert answered == [(ours, size), ("champion", size)]
 
 
 def test_a_version_that_was_rolled_back_before_it_was_judged_is_not_promoted_again(judging, store):

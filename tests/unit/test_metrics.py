@@ -1,13 +1,17 @@
 """Metrics are those of scikit-learn, with intervals that hold them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
 from train.metrics import (
+    SEED,
     accuracy_of,
     calibration_error,
     confusion,
+    counts_of,
     evaluate,
     ideal_calibration_errors,
     log_loss,
@@ -30,10 +34,12 @@ def answers(count=400, seed=0, classes=3):
 def test_scores_are_those_of_scikit_learn(seed):
     labels, probabilities = answers(seed=seed)
     said = probabilities.argmax(axis=1)
-    table = confusion(labels, said, len(NAMES))
-    assert (table == sklearn.confusion_matrix(labels, said, labels=range(len(NAMES)))).all()
-    assert accuracy_of(table) == pytest.approx(sklearn.accuracy_score(labels, said))
-    assert macro_f1_of(table) == pytest.approx(sklearn.f1_score(labels, said, average="macro"))
+    counts = counts_of(labels, said, len(NAMES))
+    assert (
+        confusion(labels, said, len(NAMES)) == sklearn.confusion_matrix(labels, said, labels=range(len(NAMES)))
+    ).all()
+    assert accuracy_of(counts) == pytest.approx(sklearn.accuracy_score(labels, said))
+    assert macro_f1_of(counts) == pytest.approx(sklearn.f1_score(labels, said, average="macro"))
     assert log_loss(probabilities, labels).mean() == pytest.approx(
         sklearn.log_loss(labels, probabilities, labels=range(len(NAMES)))
     )
@@ -41,7 +47,23 @@ def test_scores_are_those_of_scikit_learn(seed):
 
 def test_a_label_that_neither_occurs_nor_is_answered_does_not_count():
     labels = said = np.array([0, 1, 1, 0])
-    assert macro_f1_of(confusion(labels, said, 4)) == 1
+    assert macro_f1_of(counts_of(labels, said, 4)) == 1
+
+
+def test_scores_of_resamples_are_those_of_scikit_learn_with_each_example_as_often_as_it_was_drawn():
+    labels, probabilities = answers()
+    said = probabilities.argmax(axis=1)
+    drawn = np.random.default_rng(6).integers(0, 4, (5, len(labels)))
+    counts = counts_of(labels, said, len(NAMES), drawn)
+    assert counts.truth.shape == counts.said.shape == counts.hits.shape == (5, len(NAMES))
+    accuracies = [sklearn.accuracy_score(labels, said, sample_weight=often) for often in drawn]
+    scores = [sklearn.f1_score(labels, said, average="macro", sample_weight=often) for often in drawn]
+    assert accuracy_of(counts) == pytest.approx(np.array(accuracies))
+    assert macro_f1_of(counts) == pytest.approx(np.array(scores))
+
+
+def test_answers_that_are_all_wrong_have_an_f1_of_nothing():
+    assert macro_f1_of(counts_of(np.array([0, 1]), np.array([1, 0]), 2, np.array([[2, 0], [1, 1]]))).tolist() == [0, 0]
 
 
 def test_a_sure_mistake_costs_much_but_not_everything():
@@ -66,6 +88,29 @@ def test_figures_per_label_are_those_of_scikit_learn():
     assert [one["support"] for one in per_class] == support.tolist()
     assert [one["precision"]["value"] for one in per_class] == pytest.approx(precision.tolist(), abs=1e-6)
     assert [one["recall"]["value"] for one in per_class] == pytest.approx(recall.tolist(), abs=1e-6)
+
+
+def test_intervals_per_label_are_those_of_its_examples_in_each_resample():
+    labels, probabilities = answers()
+    said = probabilities.argmax(axis=1)
+    generator = np.random.default_rng(SEED)
+    picks = [generator.integers(0, len(labels), len(labels)) for _ in range(500)]
+    _, per_class = evaluate(probabilities, labels, NAMES)
+    for index in range(3):
+        for name, of in (("precision", said), ("recall", labels)):
+            shares = [(labels == said)[chosen][of[chosen] == index].mean() for chosen in picks]
+            wanted = [round(end, 6) for end in np.quantile(shares, [0.025, 0.975])]
+            assert [per_class[index][name]["low"], per_class[index][name]["high"]] == wanted
+
+
+def test_five_hundred_labels_take_little_memory():
+    labels, said = np.random.default_rng(2).integers(0, 500, (2, 2000))
+    probabilities = np.eye(500, dtype=np.float32)[said]
+    tracemalloc.start()
+    evaluate(probabilities, labels, tuple(map(str, range(500))))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6
 
 
 def test_every_interval_holds_its_value_and_narrows_with_more_examples():
