@@ -1,6 +1,6 @@
 """Transfer learning in a process of its own, since TensorFlow is dear: what each command found, as one JSON object.
 
-`python transfer.py network NAME FOLDER`: one backbone, its weights from files, its export.
+`python transfer.py networks FOLDER`: each backbone, its weights from files, its export.
 `python transfer.py refused FOLDER`: files that are not of the backbone.
 `python transfer.py fit FOLDER`: weights learnt on some drawings, taken over for a few others, by a fit that dies once.
 """
@@ -8,6 +8,7 @@
 import hashlib
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,15 @@ def network(name: str, folder: Path) -> dict[str, Any]:
     found = {"apart": apart, "fresh": float(np.abs(fresh - wanted).max()), "large": float(np.abs(wanted).max())}
     found |= {"bytes": (folder / NETWORK).stat().st_size, "weights": model.count_params() + embedding.shape[1] ** 2}
     return {**found, "export": compare_network(serving, folder, pixels), "policy": keras.config.dtype_policy().name}
+
+
+def networks(folder: Path) -> dict[str, Any]:
+    found = {}
+    for name in KINDS:
+        (folder / name).mkdir()
+        found[name] = network(name, folder / name)
+        shutil.rmtree(folder / name)
+    return found
 
 
 def refused(folder: Path) -> dict[str, Any]:
@@ -184,14 +194,8 @@ def fits(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    command, *given = sys.argv[1:]
-    if command == "network":
-        found: dict[str, Any] = network(given[0], Path(given[1]))
-    elif command == "refused":
-        found = refused(Path(given[0]))
-    else:
-        found = fits(Path(given[0]))
-    print(json.dumps(found))
+    command, folder = sys.argv[1:]
+    print(json.dumps({"networks": networks, "refused": refused, "fit": fits}[command](Path(folder))))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 START_S, ANSWER_S = 900, 120
 # By the clock: of these a busy machine spends much before the first epoch.
-REAL_BUDGETS, MADE_UP_BUDGETS = "covertype=40,pets=150", "covertype=20,pets=100"
+REAL_BUDGETS, MADE_UP_BUDGETS = "covertype=30,pets=75", "covertype=20,pets=60"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

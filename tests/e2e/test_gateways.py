@@ -249,10 +249,10 @@ def test_every_question_is_answered_while_classify_is_redeployed(world: OnAGatew
 
 
 def test_a_training_that_a_redeploy_interrupts_is_taken_up_by_the_clock(world: OnAGateway) -> None:
-    world.redeploy("train", SABUESO_BUDGET_S="covertype=120")  # it must run still when the redeployment strikes
+    world.redeploy("train", SABUESO_BUDGET_S="covertype=60")  # it must run still when the redeployment strikes
     identity = force(world)
     until_train(world, lambda one: one["id"] == identity and "epoch" in one["stage"], "came to its epochs")
-    world.redeploy("train", SABUESO_BUDGET_S="covertype=120", SABUESO_THREADS="3")
+    world.redeploy("train", SABUESO_BUDGET_S="covertype=60", SABUESO_THREADS="3")
     assert train_ended(world, identity)["state"] == "interrupted"
     taken = until_train(world, lambda one: one["resumed_from"] == identity, "taken up")
     assert train_ended(world, taken["id"])["state"] == "finished"

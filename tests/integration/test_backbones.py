@@ -35,9 +35,14 @@ def fits(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return transfer("fit", tmp_path_factory.mktemp("fits"))
 
 
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return transfer("networks", tmp_path_factory.mktemp("networks"))
+
+
 @pytest.mark.parametrize("name", BACKBONES)
-def test_a_backbone_answers_as_keras_means_it_and_its_export_does_too(name: str, tmp_path: Path) -> None:
-    found = transfer("network", name, tmp_path)
+def test_a_backbone_answers_as_keras_means_it_and_its_export_does_too(name: str, networks: Any) -> None:
+    found = networks[name]
     assert found["fresh"] > 0.01 * found["large"]
     assert all(apart < 1e-4 * found["large"] for apart in found["apart"].values()), found
     assert found["export"] < 1e-4

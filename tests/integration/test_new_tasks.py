@@ -81,7 +81,7 @@ def draw_fish(chance: np.random.Generator, side: int = 192) -> Image.Image:
 
 
 @pytest.mark.parametrize(
-    ("name", "budget_s", "splits"), [("wine", 8, 8), ("breast_cancer", 15, 3), ("digits", 40, 1), ("animals", 40, 1)]
+    ("name", "budget_s", "splits"), [("wine", 5, 8), ("breast_cancer", 10, 3), ("digits", 30, 1), ("animals", 30, 1)]
 )
 def test_a_task_that_nobody_tuned_for_is_learned_as_well_as_by_a_random_forest(
     make_settings: Callable[..., Settings], tmp_path: Path, name: str, budget_s: float, splits: int

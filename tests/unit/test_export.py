@@ -9,10 +9,11 @@ from pyarrow import parquet
 
 from common.datasets import Dataset, csv_rows
 from common.errors import Conflict
-from common.executions import begin
+from common.executions import begin, timestamp
 from common.features import canonical_row, read_row
 from common.pictures import canonical_picture
 from common.pipelines import read_pipelines
+from conftest import wait_until
 from fake_mlflow import FakeMlflow
 from provenance import export, target
 from provenance.formats import extra_names
@@ -38,7 +39,8 @@ def kept_of(name, make_settings, store, monkeypatch):
     pipeline, dataset = read_pipelines(settings.pipelines)[name], Dataset(store, name)
     snapshots = [grow(dataset, pipeline, step) for step in range(2)]
     for snapshot in (*snapshots, None):
-        begin(store, name, "train", {"snapshot": snapshot})
+        record = begin(store, name, "train", {"snapshot": snapshot})
+        wait_until(lambda started=record.body["started"]: timestamp() > started)  # one after another by their names
     return pipeline, dataset, snapshots
 
 
