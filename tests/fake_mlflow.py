@@ -11,12 +11,13 @@ FILES = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 class FakeMlflow:
-    """Registered versions with their bundles under `root`; `asked` lists every path called."""
+    """Registered versions with their bundles under `root`; `runs`: how each ended; `asked` lists every path called."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.versions: dict[tuple[str, str], dict[str, str]] = {}
         self.aliases: dict[tuple[str, str], str] = {}
+        self.runs: dict[str, str] = {}
         self.asked: list[str] = []
         self.app = self._make_app()
 
@@ -73,6 +74,12 @@ class FakeMlflow:
         def tag() -> Response:
             body = request.json
             self.versions[body["name"], body["version"]][body["key"]] = body["value"]
+            return jsonify({})
+
+        @app.post(f"{API}/runs/update")
+        def run() -> Response:
+            assert request.json["end_time"] > 0
+            self.runs[request.json["run_id"]] = request.json["status"]
             return jsonify({})
 
         @app.get(f"{API}/model-versions/get-download-uri")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -101,6 +102,11 @@ class Registry:
     def describe_version(self, name: str, version: str, text: str) -> None:
         """Markdown for a version's page, of 5,000 characters at most: MLflow's database takes no more."""
         self._call("PATCH", "model-versions/update", json={"name": name, "version": version, "description": text})
+
+    def end_run(self, run_id: str, status: str) -> None:
+        """Say that a run is over: `FINISHED`, `FAILED` or `KILLED`. No error if there is no such run."""
+        body = {"run_id": run_id, "status": status, "end_time": int(time.time() * 1000)}
+        self._call("POST", "runs/update", json=body)
 
     def download_bundle(self, name: str, version: str, folder: Path) -> None:
         """The files of a version's bundle into folder (which exists), through MLflow's artifact proxy.

@@ -16,6 +16,7 @@ from common.objects import Objects
 from common.registry import Registry
 from common.settings import Settings
 from train.gate import Verdict
+from train.model_card import with_verdict
 
 
 def load_champion(
@@ -57,7 +58,8 @@ def move_champion(registry: Registry, lease: Lease, pipeline: str, version: str,
 
 def promote(objects: Objects, registry: Registry, settings: Settings, pipeline: str, version: str) -> str | None:
     """Promotion by hand, which takes a rejection back. Raises NotFound, or Unusable if the bundle would be refused."""
-    if registry.version(pipeline, version) is None:
+    known = registry.version(pipeline, version)
+    if known is None:
         raise NotFound(f"MLflow has no version {version} of {pipeline}")
     with tempfile.TemporaryDirectory(dir=_scratch(settings)) as folder:
         try:
@@ -69,7 +71,10 @@ def promote(objects: Objects, registry: Registry, settings: Settings, pipeline: 
     note_move(pipeline, version, previous, "promoted by hand", "person")(objects)
     registry.move_alias(pipeline, version)
     told = {"decision": "promoted", "reason": "promoted by hand", "rejected": "false"}
+    if known["tags"].get("sabueso.rejected") == "true":
+        told["rejected_reason"] = "taken back: promoted by hand"
     registry.tag_version(pipeline, version, {f"sabueso.{key}": text for key, text in told.items()})
+    tell_move(registry, pipeline, known, "promoted", "promoted by hand")
     return previous
 
 
@@ -89,10 +94,24 @@ def rollback(objects: Objects, registry: Registry, pipeline: str) -> tuple[str, 
         raise Unusable(f"{pipeline} had no other champion to go back to")
     # The alias last: whoever is told that it failed and asks again must not get the version back that they left.
     note_move(pipeline, version, now, f"rolled back from version {now}", "person")(objects)
-    if now is not None:
-        registry.tag_version(pipeline, now, {"sabueso.rejected": "true", "sabueso.reason": "rolled back"})
+    served_last = None if now is None else registry.version(pipeline, now)
+    if now is not None and served_last is not None:
+        why = f"rolled back to version {version} by hand"
+        registry.tag_version(pipeline, now, {"sabueso.rejected_reason": why, "sabueso.rejected": "true"})
+        tell_move(registry, pipeline, served_last, "rejected", why)
     registry.move_alias(pipeline, version)
     return version, now or ""
+
+
+def tell_move(registry: Registry, pipeline: str, version: dict[str, Any], result: str, reason: str) -> None:
+    """A move by hand onto the version's page, after which the gate's own result stays to be read. `version`: before."""
+    tags = version["tags"]
+    gate = tags.get("sabueso.decision"), tags.get("sabueso.reason")
+    said = "" if None in gate or gate[1] == reason else f"; before: {gate[0]}, {gate[1]}"
+    page = version.get("description", "")
+    told = with_verdict(page, str(version["version"]), Verdict(result, f"{reason}{said}", 0.0))
+    if told != page:
+        registry.describe_version(pipeline, str(version["version"]), told)
 
 
 def _scratch(settings: Settings) -> Path:

@@ -63,3 +63,10 @@ class Checkpoint:
     def clear(self) -> None:
         """Forget the arrays. The plan stays: a forced training of the same snapshot repeats it."""
         self.objects.delete(self.prefix + STATE)
+
+    def clear_others(self) -> None:
+        """Forget the arrays of all other fits beside this one: they were overtaken. Their plans stay."""
+        pipeline = self.prefix.rstrip("/").rpartition("/")[0] + "/"
+        for key in list(self.objects.list(pipeline)):
+            if key.endswith(f"/{STATE}") and not key.startswith(self.prefix):
+                self.objects.delete(key)

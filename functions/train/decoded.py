@@ -48,6 +48,17 @@ def decode_all(files: Sequence[bytes], size: int, folder: Path | None = None) ->
     return np.load(whole, mmap_mode="r", allow_pickle=False)
 
 
+def clear_others(folder: Path) -> None:
+    """Take away what other trainings left beside this folder, and in it what none of its own brought to its end."""
+    for other in folder.parent.glob("*"):
+        if other.is_dir() and other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+        elif other != folder:
+            other.unlink(missing_ok=True)
+    for part in folder.glob("*.part"):
+        part.unlink(missing_ok=True)
+
+
 def _name(files: Sequence[bytes], size: int) -> str:
     digest = hashlib.sha256(str(size).encode())
     for file in files:

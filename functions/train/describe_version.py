@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 from common.datasets import Dataset
 from train.backbones import fit_precision
 from train.dataset_input import profile
+from train.gate import Verdict
 from train.image import precision
 from train.kinds import Preparation
 from train.make_network import Fitted
-from train.model_card import Making, model_card
+from train.model_card import Making, model_card, with_verdict
 from train.snapshot import PARTS, Examples
 from train.tracking import Tracking
 
 if TYPE_CHECKING:
     from train.job import Job
+
+CARD = "model_card.md"
 
 
 def peak_memory_mb() -> float:
@@ -74,5 +77,12 @@ def version_page(
         how={"budget_s": job.budget_s, "seed": job.pipeline.train.seed, **how},
         mlflow_url=job.settings.mlflow_public or job.settings.mlflow_uri,
     )
-    job.patience(lambda: tracking.text(model_card(contract, making, limit=None), "model_card.md"))
+    job.patience(lambda: tracking.text(model_card(contract, making, limit=None), CARD))
     return model_card(contract, making)
+
+
+def tell_verdict(tracking: Tracking, version: str, verdict: Verdict) -> None:
+    """The version's number and the gate's result onto the run's page, if it has one. Raises RegistryUnavailable."""
+    page = tracking.read(CARD)
+    if page is not None:
+        tracking.text(with_verdict(page, version, verdict, limit=None), CARD)

@@ -48,6 +48,11 @@ def settings_fingerprint(pipeline: Pipeline, budget_s: float) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+def pictures_folder(settings: Settings, pipeline: str) -> Path:
+    """Where a training of that pipeline keeps its decoded pictures."""
+    return settings.scratch / "pictures" / pipeline
+
+
 class Job:
     """One execution, from snapshot to gate."""
 
@@ -59,7 +64,7 @@ class Job:
         self.registry = Registry(settings)
         self.budget_s = settings.budget_s(pipeline.name, pipeline.train.budget_s)
         self.patience = Patience(settings.patience_s, self._tell_waiting)
-        self.pictures = settings.scratch / "pictures" / pipeline.name
+        self.pictures = pictures_folder(settings, pipeline.name)
         self._quiet_until = self.reading_s = 0.0
 
     def run(self, force: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +16,15 @@ from typing import Any
 
 import psutil
 
-from common.errors import AlreadyRunning, Conflict, NotFound, StoreUnavailable, Unavailable
+from common.errors import AlreadyRunning, Conflict, NotFound, SabuesoError, StoreUnavailable, Unavailable
 from common.executions import Execution, begin, has_ended, history, resume
 from common.leases import Lease, acquire
 from common.objects import Objects
 from common.pipelines import Pipeline
+from common.registry import Registry
 from common.settings import Settings
 from common.web import log
-from train.job import settings_fingerprint
+from train.job import pictures_folder, settings_fingerprint
 from train.patience import AWAY, Patience
 
 FUNCTIONS = Path(__file__).resolve().parent.parent
@@ -199,19 +201,34 @@ class Launcher:
         if record.body["state"] != "running":
             return
         if job.cancelled:
-            record.end("cancelled", reason="cancelled by a person")
+            state, reason = "cancelled", "cancelled by a person"
         elif stopped_for_memory:
-            record.end(
-                "out-of-memory", reason=f"the job came to {MEMORY_SHARE:.0%} of the memory limit and was stopped"
-            )
+            state = "out-of-memory"
+            reason = f"the job came to {MEMORY_SHARE:.0%} of the memory limit and was stopped"
         elif code == AWAY:
-            record.end("interrupted", reason="the object store stayed away; a later tick takes it up")
+            state, reason = "interrupted", "the object store stayed away; a later tick takes it up"
         elif code < 0:
-            record.end(
-                "interrupted", reason=f"the job was ended by {signal.Signals(-code).name}; a later tick takes it up"
-            )
+            state = "interrupted"
+            reason = f"the job was ended by {signal.Signals(-code).name}; a later tick takes it up"
         else:
-            record.end("failed", reason=f"the job ended with code {code}: {self._log_end(pipeline)}")
+            state, reason = "failed", f"the job ended with code {code}: {self._log_end(pipeline)}"
+        if state == "interrupted":
+            record.end(state, reason=reason)
+            return
+        # Before the end is told: then the pictures may be those of the next training.
+        shutil.rmtree(pictures_folder(self.settings, pipeline), ignore_errors=True)
+        record.end(state, reason=reason)
+        self._end_run(pipeline, record, "KILLED" if state == "cancelled" else "FAILED")
+
+    def _end_run(self, pipeline: str, record: Execution, status: str) -> None:
+        """End the MLflow run too: nobody takes it up, and one that says RUNNING is taken for a job that died."""
+        run_id = record.body.get("run_id")
+        if run_id is None:
+            return
+        try:
+            Registry(self.settings).end_run(run_id, status)
+        except SabuesoError as error:
+            log("train", "run not ended in MLflow", pipeline=pipeline, run_id=run_id, why=error.detail)
 
     def _free(self, lease: Lease) -> None:
         """Release the lease of a child that could not; its renewals changed the ETag."""

@@ -11,16 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.bundle import NETWORK, Bundle, sign_bundle
-from common.errors import AlreadyRunning, BundleRefused, RegistryUnavailable
+from common.errors import AlreadyRunning, BundleRefused, RegistryUnavailable, Unavailable
 from common.executions import timestamp
 from common.network import Network
 from train.champion import as_tags, metrics_of
 from train.checkpoint import Checkpoint
 from train.dataset_input import dataset_input
-from train.describe_version import peak_memory_mb, recipe, shown_inputs, version_page, version_tags
+from train.describe_version import (
+    peak_memory_mb,
+    recipe,
+    shown_inputs,
+    tell_verdict,
+    version_page,
+    version_tags,
+)
 from train.evaluation import HOLDOUT, log_evaluation
 from train.gate import Verdict
 from train.judge import decide
+from train.left_behind import clear_left
 from train.make_bundle import make_bundle
 from train.make_network import Fitted, make_network
 from train.model_card import about_model
@@ -43,6 +51,7 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
     tags = {"sabueso.pipeline": pipeline.name, "sabueso.snapshot": snapshot, "sabueso.settings": settings}
     tags |= {"sabueso.execution": job.execution.body["id"], "mlflow.source.git.commit": job.settings.git_commit}
     wait = job.patience
+    pictures, checkpoint = clear_left(job, snapshot, settings)
     tracking = wait(lambda: Tracking(pipeline, job.settings, job.execution.body["run_id"], tags))
     try:
         job.stage("preparing", 0.03, run_id=tracking.run_id, run_url=tracking.url)
@@ -51,9 +60,8 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
         wait(lambda: tracking.params(params))
         data = dataset_input(pipeline, examples, snapshot, job.settings.require_store())
         wait(lambda: tracking.dataset(data))
-        checkpoint = _checkpoint(job, snapshot, settings)
         with tracking.system_metrics():
-            fitted = _fit(job, examples, tracking, checkpoint)
+            fitted = _fit(job, examples, tracking, checkpoint, pictures)
         effort = {"fit_seconds": round(time.monotonic() - began, 1), "peak_memory_mb": peak_memory_mb()}
         tracking.metrics(effort)
         with tempfile.TemporaryDirectory() as scratch:
@@ -71,13 +79,16 @@ def make_version(job: Job, examples: Examples, snapshot: str, settings: str) -> 
             version = wait(lambda: tracking.register(serving, raw, facts, page, about))
             job.stage("gate", 0.97, version=version)
             verdict = decide(job, examples, bundle, version, Path(scratch))
+        wait(lambda: tell_verdict(tracking, version, verdict))
         wait(checkpoint.clear)
         shutil.rmtree(job.pictures, ignore_errors=True)
         wait(lambda: tracking.end("FINISHED"))
         _end(job, version, verdict, began)
     except AlreadyRunning:
         raise  # whoever works on this now goes on with the same run
-    except BaseException:
+    except BaseException as error:
+        if not isinstance(error, Unavailable):  # then it is taken up, and finds them
+            shutil.rmtree(job.pictures, ignore_errors=True)
         with contextlib.suppress(RegistryUnavailable):  # asked once: there was patience enough before
             tracking.end("FAILED")
         raise
@@ -100,15 +111,14 @@ def judge_left(job: Job, examples: Examples, version: dict[str, Any]) -> bool:
             return False
         verdict = decide(job, examples, bundle, number, Path(scratch))
     tags = version["tags"]
-    job.patience(_checkpoint(job, tags["sabueso.snapshot"], tags["sabueso.settings"]).clear)
-    job.patience(lambda: Tracking(job.pipeline, job.settings, version["run_id"], tags).end("FINISHED"))
+    tracking = job.patience(lambda: Tracking(job.pipeline, job.settings, version["run_id"], tags))
+    job.patience(lambda: tell_verdict(tracking, number, verdict))
+    _, checkpoint = clear_left(job, tags["sabueso.snapshot"], tags["sabueso.settings"])
+    job.patience(checkpoint.clear)
+    shutil.rmtree(job.pictures, ignore_errors=True)
+    job.patience(lambda: tracking.end("FINISHED"))
     _end(job, number, verdict, began)
     return True
-
-
-def _checkpoint(job: Job, snapshot: str, settings: str) -> Checkpoint:
-    place = f"jobs/{job.pipeline.name}/checkpoints/{snapshot[:24]}-{settings[:8]}/"
-    return Checkpoint(job.objects, place, job.patience)
 
 
 def _end(job: Job, version: str, verdict: Verdict, began: float) -> None:
@@ -120,7 +130,7 @@ def _end(job: Job, version: str, verdict: Verdict, began: float) -> None:
     job.end("finished", **facts, seconds=seconds)
 
 
-def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoint) -> Fitted:
+def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoint, pictures: Path) -> Fitted:
     def on_stage(stage: str) -> None:
         job.stage(stage, FIT_FROM)
 
@@ -132,7 +142,7 @@ def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoin
     wanted = job.pipeline.train.weights
     file = job.patience(lambda: fetch_weights(wanted, job.settings)) if wanted else None
     fitted = make_network(
-        job.pipeline, *parts, job.budget_s, checkpoint, job.pictures, on_epoch, on_stage, file, job.reading_s
+        job.pipeline, *parts, job.budget_s, checkpoint, pictures, on_epoch, on_stage, file, job.reading_s
     )
     job.patience(lambda: tracking.params(recipe(job, fitted)))
     if fitted.curve:

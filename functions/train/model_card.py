@@ -56,14 +56,16 @@ def model_card(contract: Mapping[str, Any], making: Making, limit: int | None = 
         rows = rows * 3 // 4
 
 
-def with_verdict(page: str, version: str, verdict: Verdict, limit: int = LIMIT) -> str:
+def with_verdict(page: str, version: str, verdict: Verdict, limit: int | None = LIMIT) -> str:
     """The page with its version's number and the gate's result; what a person wrote elsewhere on it stays."""
     page = re.sub(rf'(load_model\("models:/[^/"]+/){NUMBER}"', rf'\g<1>{version}"', page)
     before, found, rest = page.partition(GATE)
     _, after, end = rest.partition(AFTER_GATE)
     if not found or not after:
         return page
-    reason = _cut(verdict.reason, max(0, min(GATE_ROOM, limit - len(before + GATE + after + end)) - 40))
+    reason = verdict.reason
+    if limit is not None:
+        reason = _cut(reason, max(0, min(GATE_ROOM, limit - len(before + GATE + after + end)) - 40))
     return f"{before}{GATE}**{verdict.decision}**: {reason}{after}{end}"[:limit]
 
 

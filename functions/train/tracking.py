@@ -162,6 +162,13 @@ class Tracking:
         with asked(self.registry, self.settings):
             mlflow.log_text(text, name)
 
+    def read(self, name: str) -> str | None:
+        """A text that the run has as artifact; None where it has no such file."""
+        with asked(self.registry, self.settings):
+            if name not in {file.path for file in self.client.list_artifacts(self.run_id)}:
+                return None
+            return str(mlflow.artifacts.load_text(f"runs:/{self.run_id}/{name}"))
+
     def register(
         self, serving: Path, examples: list[Any], tags: dict[str, str], description: str, about: str = ""
     ) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+import psutil
 import requests
 
 from common.errors import TrainingFailed, Unavailable
@@ -49,6 +50,14 @@ def fetch_weights(weights: Weights, settings: Settings) -> Path:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
     return kept
+
+
+def clear_parts(settings: Settings) -> None:
+    """Take away what processes that were killed had fetched; other pipelines' trainings may be fetching now."""
+    for part in (settings.scratch / "weights").glob(".*.*"):
+        owner = part.suffix[1:]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            part.unlink(missing_ok=True)
 
 
 def _read(path: str, shown: str, file: BinaryIO, settings: Settings) -> None:

@@ -49,16 +49,19 @@ def _answer(given: argparse.Namespace, place: Place) -> None:
 
 
 def _all_versions(given: argparse.Namespace, place: Place) -> None:
-    columns = ("version", "champion", "decision", "examples", "trained_at", "snapshot")
+    columns = ("version", "champion", "decision", "rejected", "examples", "trained_at", "snapshot")
     champion = place.champion()
     rows = []
     for one in place.versions():
         tags, number = one["tags"], str(one["version"])
-        told = [tags.get(f"sabueso.{name}", "") for name in columns[2:]]
+        told = [tags.get(f"sabueso.{name}", "") for name in ("decision", "examples", "trained_at", "snapshot")]
+        told.insert(1, "rejected" if tags.get("sabueso.rejected") == "true" else "")
         rows.append([number, "champion" if number == champion else "", *told])
     if not rows:
         raise NotFound(f"{place.pipeline.name} has no version yet in MLflow at {place.registry.where}")
-    listed = [{**dict(zip(columns, row, strict=True)), "champion": bool(row[1])} for row in rows]
+    listed = [
+        {**dict(zip(columns, row, strict=True)), "champion": bool(row[1]), "rejected": bool(row[3])} for row in rows
+    ]
     body = {"pipeline": place.pipeline.name, "versions": listed}
     _write(given, columns, rows, body)
 

@@ -29,6 +29,7 @@ from flowers import flower_rows
 from ports import free_port
 from servers import Server, answers
 from stored import add_rows
+from train.job import settings_fingerprint
 from train.launch import FIRST
 from train.system_metrics import SystemMetrics
 from train.tracking import Tracking
@@ -36,6 +37,7 @@ from train.tracking import Tracking
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 BUDGET_S = 12
+LEFT_IN_SCRATCH = ("pictures/flowers/overtaken/decoded.npy", f"weights/.{'0' * 64}.4194399")  # no machine has that pid
 
 
 class LocalMlflow(Server):
@@ -85,27 +87,37 @@ def settings(home: Path, server: LocalMlflow) -> Settings:
 
 @pytest.fixture(scope="module")
 def trained(home: Path, settings: Settings) -> dict[str, Any]:
-    """The record of a training of flowers, by the child process that train starts."""
+    """The record of a training of flowers, in a place where others left things unfinished."""
     store = FolderObjects(home / "store")
     dataset = Dataset(store, "flowers")
     dataset.set_source({"type": "table", "location": "https://ana:secret@example.org/rows.csv", "params": {}})
     for batch in range(3):
         add_rows(dataset, batch + 1, flower_rows(100, seed=batch))
+    for path in LEFT_IN_SCRATCH:
+        (home / "scratch" / path).parent.mkdir(parents=True)
+        (home / "scratch" / path).write_bytes(b"left")
+    for name in ("plan.json", "state.npz"):
+        store.put(f"jobs/flowers/checkpoints/overtaken/{name}", b"{}")
+    record, told = run_job(store, settings)
+    assert record["state"] == "finished", told
+    return record
+
+
+def run_job(store: FolderObjects, settings: Settings, **environment: str) -> tuple[dict[str, Any], str]:
+    """One training of flowers, by the child process that train starts: its record, and what it wrote."""
     record = begin(store, "flowers", "train", {**FIRST, "force": False})
     lease = acquire(store, "jobs/flowers/train.json", "train", 60)
-    environment = {**os.environ, **settings.environment, "PYTHONPATH": str(ROOT / "functions")}
     done = subprocess.run(
         [sys.executable, "-m", "train.job", "flowers", record.key, lease.nonce, "-"],
-        env=environment,
+        env={**os.environ, **settings.environment, "PYTHONPATH": str(ROOT / "functions"), **environment},
         cwd=ROOT / "functions",
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
     found = store.get(record.key)
     assert found is not None
-    return dict(json.loads(found.body))
+    return dict(json.loads(found.body)), done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +187,20 @@ def test_the_version_has_its_page_with_the_gate_s_result_and_its_tags(
     assert "secret" not in json.dumps(version)
 
 
+def test_the_run_s_own_page_has_the_version_s_number_and_the_gate_s_result(
+    server: LocalMlflow, trained: dict[str, Any], tmp_path: Path
+) -> None:
+    page = Path(MlflowClient(server.url).download_artifacts(trained["run_id"], "model_card.md", str(tmp_path)))
+    assert f"**{trained['decision']}**: {trained['reason']}" in page.read_text()
+    assert f'load_model("models:/flowers/{trained["version"]}")' in page.read_text()
+
+
+def test_what_trainings_before_it_left_unfinished_is_gone(trained: dict[str, Any], home: Path) -> None:
+    assert [path for path in LEFT_IN_SCRATCH if (home / "scratch" / path).exists()] == []
+    kept = {path.name for path in (home / "store/jobs/flowers/checkpoints/overtaken").iterdir()}
+    assert kept == {"plan.json"}
+
+
 def test_the_code_of_the_page_runs_and_mlflow_takes_the_input_example(
     settings: Settings, trained: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -214,6 +240,42 @@ def test_the_scripts_work_on_it_without_tensorflow_and_mlflow_s_client(
     )
     assert done.returncode == 0, done.stderr
     assert trained["snapshot"] in done.stdout + done.stderr
+
+
+def test_a_version_that_was_left_without_a_decision_is_judged_and_nothing_of_its_making_stays(
+    server: LocalMlflow, settings: Settings, trained: dict[str, Any], home: Path, tmp_path: Path
+) -> None:
+    client = MlflowClient(server.url)
+    client.delete_model_version_tag("flowers", trained["version"], "sabueso.decision")
+    path = Path(client.download_artifacts(trained["run_id"], "model_card.md", str(tmp_path)))
+    judged = path.read_text()
+    told = f"**{trained['decision']}**: {trained['reason']}"
+    client.log_text(trained["run_id"], judged.replace(told, "Not judged yet."), "model_card.md")
+    picture = own_picture(home, trained["snapshot"], trained["settings"])
+    record, _ = run_job(FolderObjects(home / "store"), settings)
+    assert (record["version"], record["decision"]) == (trained["version"], trained["decision"])
+    client.download_artifacts(trained["run_id"], "model_card.md", str(tmp_path))
+    assert path.read_text() == judged
+    assert not picture.exists()
+
+
+def own_picture(home: Path, snapshot: str, settings: str) -> Path:
+    """Something decoded that an earlier process of the same making left."""
+    picture = home / "scratch" / "pictures" / "flowers" / f"{snapshot[:24]}-{settings[:8]}" / "decoded.npy"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"decoded")
+    return picture
+
+
+def test_a_training_that_failed_leaves_no_decoded_pictures(
+    settings: Settings, trained: dict[str, Any], home: Path, tmp_path: Path
+) -> None:
+    pipeline = read_pipelines(settings.pipelines)["flowers"]
+    picture = own_picture(home, trained["snapshot"], settings_fingerprint(pipeline, 4.0))
+    environment = {"SABUESO_SECRETS": str(tmp_path), "SABUESO_BUDGET_S": "4"}
+    record, _ = run_job(FolderObjects(home / "store"), settings, **environment)
+    assert (record["state"], "bundle-key" in record["reason"]) == ("failed", True)
+    assert not picture.parent.parent.exists()
 
 
 def test_system_metrics_of_an_mlflow_that_was_away_are_sent_when_it_is_back(

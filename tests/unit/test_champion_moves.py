@@ -15,7 +15,8 @@ class Registry:
     """Versions and an alias in memory; `down` says how many of the next calls of a method fail."""
 
     def __init__(self, versions, champion):
-        self.tags = {version: {"sabueso.decision": "promoted"} for version in versions}
+        self.tags = {version: {"sabueso.decision": "promoted", "sabueso.reason": "better"} for version in versions}
+        self.pages = dict.fromkeys(versions, "# Flowers\n\n## Gate\n\n**promoted**: better\n\n## Load it\n\nso")
         self.champion = champion
         self.down = {}
 
@@ -28,7 +29,9 @@ class Registry:
         return self.champion
 
     def version(self, name, version):
-        return {"version": version, "tags": self.tags[version]} if version in self.tags else None
+        if version not in self.tags:
+            return None
+        return {"version": version, "tags": dict(self.tags[version]), "description": self.pages.get(version, "")}
 
     def versions(self, name):
         return [self.version(name, version) for version in sorted(self.tags, reverse=True)]
@@ -36,6 +39,10 @@ class Registry:
     def tag_version(self, name, version, tags):
         self._called("tag_version")
         self.tags[version].update(tags)
+
+    def describe_version(self, name, version, text):
+        self._called("describe_version")
+        self.pages[version] = text
 
     def move_alias(self, name, version):
         self._called("move_alias")
@@ -53,7 +60,7 @@ def registry(store):
     return Registry(["1", "2", "3"], "3")
 
 
-@pytest.mark.parametrize("fails", ["tag_version", "move_alias"])
+@pytest.mark.parametrize("fails", ["tag_version", "describe_version", "move_alias"])
 def test_a_rollback_that_failed_half_way_goes_to_the_same_version_when_asked_again(store, registry, fails):
     registry.down = {fails: 1}
     with pytest.raises(RegistryUnavailable):
@@ -62,6 +69,7 @@ def test_a_rollback_that_failed_half_way_goes_to_the_same_version_when_asked_aga
     assert registry.champion == "2"
     assert registry.tags["3"]["sabueso.rejected"] == "true"
     assert "sabueso.rejected" not in registry.tags["2"]
+    assert "**rejected**: rolled back to version 2 by hand; before: promoted, better\n\n## Load" in registry.pages["3"]
 
 
 @pytest.mark.parametrize("tags", [{"sabueso.decision": "superseded"}, {"sabueso.decision": "kept"}, {}])
@@ -77,7 +85,23 @@ def test_a_promotion_by_hand_takes_a_rejection_back(make_settings, store, regist
     registry.download_bundle = lambda name, version, folder: shutil.copytree(bundles / name, folder, dirs_exist_ok=True)
     promote(store, registry, make_settings("flowers"), "flowers", "2")
     promote(store, registry, make_settings("flowers"), "flowers", "3")
+    assert registry.tags["3"]["sabueso.rejected_reason"] == "taken back: promoted by hand"
     assert rollback(store, registry, "flowers") == ("2", "3")
+
+
+def test_the_gate_s_reason_stays_after_a_rollback_which_has_its_own(store, registry):
+    rollback(store, registry, "flowers")
+    tags = registry.tags["3"]
+    assert (tags["sabueso.decision"], tags["sabueso.reason"]) == ("promoted", "better")
+    assert tags["sabueso.rejected_reason"] == "rolled back to version 2 by hand"
+
+
+def test_a_promotion_by_hand_is_told_on_the_version_s_page(make_settings, store, registry, bundles):
+    registry.download_bundle = lambda name, version, folder: shutil.copytree(bundles / name, folder, dirs_exist_ok=True)
+    registry.tags["1"] |= {"sabueso.decision": "kept", "sabueso.reason": "not better"}
+    promote(store, registry, make_settings("flowers"), "flowers", "1")
+    assert "## Gate\n\n**promoted**: promoted by hand; before: kept, not better\n\n## Load it" in registry.pages["1"]
+    assert "sabueso.rejected_reason" not in registry.tags["1"]
 
 
 def test_every_move_is_in_the_history_before_it_happens(store, registry):

@@ -11,6 +11,7 @@ from common.executions import begin, history
 from common.leases import held_by
 from common.pipelines import pick, read_pipelines
 from conftest import wait_until
+from fake_mlflow import FakeMlflow
 from train import patience
 from train.job import settings_fingerprint
 from train.launch import FIRST, Launcher
@@ -67,6 +68,44 @@ def test_a_training_near_the_memory_limit_is_stopped_before_the_platform_does(la
     record = ended(store)
     assert record["state"] == "out-of-memory"
     assert "85% of the memory limit" in record["reason"]
+
+
+ENDS = [
+    ("time.sleep(60)", "cancelled", "KILLED"),
+    ("kept = bytearray(200_000_000); time.sleep(60)", "out-of-memory", "FAILED"),
+    ("raise RuntimeError", "failed", "FAILED"),
+    ("os.kill(os.getpid(), 9)", "interrupted", None),
+]
+
+
+def left_by(launched, store, gate, then, state, **environment):
+    """The record of a job that had an MLflow run and decoded pictures when it did `then`; whether those stayed."""
+    launcher = launched(UNTIL_THE_GATE.format(gate=str(gate)) + then, SABUESO_TRAIN_MEMORY_MB="150", **environment)
+    history(store, "flowers", "train")[0].update(run_id="run-1")
+    pictures = launcher.settings.scratch / "pictures" / "flowers" / "this" / "decoded.npy"
+    pictures.parent.mkdir(parents=True)
+    pictures.write_bytes(b"decoded")
+    gate.touch()
+    if state == "cancelled":
+        launcher.cancel("flowers")
+    return ended(store), pictures.exists()
+
+
+@pytest.mark.parametrize(("then", "state", "status"), ENDS)
+def test_the_run_of_a_training_that_nobody_takes_up_is_ended_and_its_pictures_leave(
+    launched, store, serve, tmp_path, gate, then, state, status
+):
+    mlflow = FakeMlflow(tmp_path / "mlflow")
+    url = serve(mlflow.app).url
+    record, stayed = left_by(launched, store, gate, then, state, MLFLOW_TRACKING_URI=url)
+    assert (record["state"], mlflow.runs.get("run-1"), stayed) == (state, status, status is None)
+
+
+@pytest.mark.parametrize(("then", "state", "status"), ENDS[:2])
+def test_an_end_is_recorded_without_mlflow_too(launched, store, gate, capsys, then, state, status):
+    record, _ = left_by(launched, store, gate, then, state)
+    assert record["state"] == state
+    assert "run not ended in MLflow" in capsys.readouterr().err
 
 
 def test_pages_of_mapped_files_are_no_memory_that_a_training_needs(launched, store):

@@ -122,11 +122,13 @@ def test_an_unused_or_unusable_file_is_told(kept, capsys, tmp_path):
 
 
 def test_all_versions_are_listed_newest_first(kept, capsys):
-    name, _, snapshots, _ = kept
+    name, _, snapshots, mlflow = kept
+    mlflow.versions[name, "2"]["sabueso.rejected"] = "true"
+    mlflow.versions[name, "1"]["sabueso.rejected"] = "false"
     found = ask(capsys, name)["versions"]
-    assert [(one["version"], one["champion"], one["decision"]) for one in found] == [
-        ("2", False, "kept"),
-        ("1", True, "promoted"),
+    assert [(one["version"], one["champion"], one["decision"], one["rejected"]) for one in found] == [
+        ("2", False, "kept", True),
+        ("1", True, "promoted", False),
     ]
     assert [one["snapshot"] for one in found] == snapshots[::-1]
 

@@ -124,6 +124,13 @@ def test_the_gate_writes_its_result_and_leaves_what_a_person_wrote():
     assert with_verdict("a page of one's own", "4", Verdict("kept", "x", 0.1)) == "a page of one's own"
 
 
+def test_a_page_without_a_limit_has_the_whole_reason():
+    reason = "not better: " + "because " * 500
+    page = with_verdict(model_card(contract_of(), making_of(), limit=None), "12", Verdict("kept", reason, 0.5), None)
+    assert f"**kept**: {reason}\n\n## Load it" in page
+    assert page.rstrip().endswith("of no label.")
+
+
 @pytest.mark.parametrize("kind", ["tabular", "image"])
 def test_loading_takes_at_most_eight_lines_of_plain_mlflow(kind):
     page = with_verdict(model_card(contract_of(kind=kind), making_of()), "3", Verdict("kept", "x", 0.1))

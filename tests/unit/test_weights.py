@@ -1,6 +1,9 @@
 """The file of a backbone's weights: from where it may come, that it is checked, and what is said if it can't be had."""
 
 import hashlib
+import os
+import subprocess
+import sys
 
 import pytest
 from flask import Flask, Response, request
@@ -8,7 +11,7 @@ from flask import Flask, Response, request
 from common.errors import TrainingFailed, Unavailable
 from common.pipelines import Weights
 from train.patience import Patience
-from train.weights import fetch_weights
+from train.weights import clear_parts, fetch_weights
 
 BODY = b"the weights" * 1000
 SUM = hashlib.sha256(BODY).hexdigest()
@@ -116,3 +119,15 @@ def test_what_may_be_secret_in_a_url_is_not_told(settings, host):
 def test_a_store_with_no_key_behind_its_name_fails(settings):
     with pytest.raises(TrainingFailed, match="there are no weights s3://bucket"):
         fetch_weights(Weights("s3://bucket", SUM), settings)
+
+
+def test_half_a_file_of_a_process_that_was_killed_is_taken_away_and_no_other(settings, tmp_path):
+    (tmp_path / "file.h5").write_bytes(BODY)
+    kept = fetch_weights(Weights(str(tmp_path / "file.h5"), SUM), settings)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, being_fetched = (kept.with_name(f".{SUM}.{owner}") for owner in (dead.pid, os.getpid()))
+    left.write_bytes(b"half")
+    being_fetched.write_bytes(b"half")
+    clear_parts(settings)
+    assert set(kept.parent.iterdir()) == {kept, being_fetched}
