@@ -108,10 +108,15 @@ def tell_move(registry: Registry, pipeline: str, version: dict[str, Any], result
     tags = version["tags"]
     gate = tags.get("sabueso.decision"), tags.get("sabueso.reason")
     said = "" if None in gate or gate[1] == reason else f"; before: {gate[0]}, {gate[1]}"
-    page = version.get("description", "")
-    told = with_verdict(page, str(version["version"]), Verdict(result, f"{reason}{said}", 0.0))
+    tell_page(registry, pipeline, version, Verdict(result, f"{reason}{said}", 0.0))
+
+
+def tell_page(registry: Registry, pipeline: str, version: dict[str, Any], verdict: Verdict) -> None:
+    """The verdict onto the version's page. `version`: as it is in the registry."""
+    page, number = version.get("description", ""), str(version["version"])
+    told = with_verdict(page, number, verdict)
     if told != page:
-        registry.describe_version(pipeline, str(version["version"]), told)
+        registry.describe_version(pipeline, number, told)
 
 
 def _scratch(settings: Settings) -> Path:

@@ -12,10 +12,9 @@ from common.bundle import Bundle
 from common.errors import AlreadyRunning
 from common.features import canonical_row
 from common.pipelines import Pipeline
-from train.champion import load_champion, move_champion, note_move, reason_of_move
+from train.champion import load_champion, move_champion, note_move, reason_of_move, tell_page
 from train.gate import Verdict, first_verdict, verdict
 from train.metrics import METRICS, counts_of
-from train.model_card import with_verdict
 from train.snapshot import FRACTIONS, PARTS, SALT, Examples, part_of
 
 if TYPE_CHECKING:
@@ -109,7 +108,6 @@ def _promote(job: Job, version: str, before: str | None, found: Verdict) -> Verd
 
 def _describe(job: Job, version: str, found: Verdict) -> None:
     """The gate's result onto the version's page."""
-    known = job.registry.version(job.pipeline.name, version) or {}
-    page = with_verdict(known.get("description", ""), version, found)
-    if page != known.get("description", ""):
-        job.registry.describe_version(job.pipeline.name, version, page)
+    known = job.registry.version(job.pipeline.name, version)
+    if known is not None:
+        tell_page(job.registry, job.pipeline.name, known, found)
