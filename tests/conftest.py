@@ -1,6 +1,7 @@
 """Small real things for every test: settings, secret files, a folder store, servers on free ports."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -108,12 +109,28 @@ def serve() -> Iterator[Callable[[Flask], Served]]:
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders `flowers` and `pets`, each a tiny real bundle; made once, in a process of its own."""
     folder = tmp_path_factory.mktemp("bundles")
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
-    made = subprocess.run(
-        [sys.executable, HERE / "bundles.py", folder], env=environment, capture_output=True, text=True, check=False
-    )
-    assert made.returncode == 0, made.stderr
+    run_script("bundles.py", folder)
     return folder
+
+
+def run_script(name: str, *arguments: Any, seconds: float = 500) -> str:
+    """What a file of this folder prints, in a process of its own: TensorFlow is dear, and keeps its memory."""
+    paths = os.pathsep.join([str(HERE.parent / "functions"), str(HERE.parent / "scripts"), str(HERE)])
+    done = subprocess.run(
+        [sys.executable, HERE / name, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def told_by(name: str, *arguments: Any, seconds: float = 500) -> Any:
+    """The JSON on the last line that it prints."""
+    return json.loads(run_script(name, *arguments, seconds=seconds).splitlines()[-1])
 
 
 def wait_until(holds: Callable[[], Any], seconds: float = 30) -> None:

@@ -25,8 +25,9 @@ from common.settings import read_settings
 from conftest import KEY, TOKEN, Served, wait_until
 from deployed import Function
 from flowers import flower_rows
+from local_mlflow import LocalMlflow
 from ports import free_port
-from tapped_mlflow import LocalMlflow, Moment, Tap
+from tapped_mlflow import Moment, Tap
 
 HERE = Path(__file__).resolve().parent
 BUDGET_S, LEASE_S, WAIT_S = 3, 6, 900

@@ -1,19 +1,13 @@
-"""MLflow as the demo starts it, and a tap in front of it: one of its calls can be the moment at which a job dies."""
+"""A tap in front of MLflow: one of its calls can be the moment at which a job dies."""
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import requests
 from flask import Flask, Response, request
-
-from ports import free_port
-from servers import Server, answers
 
 
 @dataclass(frozen=True)
@@ -28,24 +22,6 @@ class Moment:
     what: str = ""
     share: float = 0.0
     turn: int = 1
-
-
-class LocalMlflow(Server):
-    """MLflow as the demo starts it: SQLite and a folder."""
-
-    def __init__(self, home: Path) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        home.mkdir()
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"]
-        command += ["--serve-artifacts", "--artifacts-destination", str(home / "artifacts")]
-        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        super().__init__("mlflow", command, {**quiet, "PATH": path}, home)
-
-    def ready(self) -> bool:
-        return answers(f"{self.url}/health")
 
 
 class Tap:

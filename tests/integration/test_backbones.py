@@ -1,10 +1,6 @@
 """Pictures with a backbone: weights from a file, the head first, then everything; what answers is what was fitted."""
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +11,20 @@ from common.objects import open_objects
 from common.pipeline_keys import BACKBONES
 from common.pipelines import Weights
 from common.settings import read_settings
+from conftest import told_by
 from train.weights import fetch_weights
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.integration
-
-
-def transfer(*command: Any) -> Any:
-    """What tests/transfer.py found."""
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
-    call = [sys.executable, ROOT / "tests" / "transfer.py", *map(str, command)]
-    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False, timeout=500)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
 def fits(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return transfer("fit", tmp_path_factory.mktemp("fits"))
+    return told_by("transfer.py", "fit", tmp_path_factory.mktemp("fits"))
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return transfer("networks", tmp_path_factory.mktemp("networks"))
+    return told_by("transfer.py", "networks", tmp_path_factory.mktemp("networks"))
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -53,7 +40,7 @@ def test_a_backbone_answers_as_keras_means_it_and_its_export_does_too(name: str,
 
 
 def test_files_that_are_not_of_the_backbone_are_refused_with_what_to_take(tmp_path: Path) -> None:
-    said = transfer("refused", tmp_path)
+    said = told_by("transfer.py", "refused", tmp_path)
     for file in ("top.h5", "other.weights.h5", "empty.weights.h5"):
         assert said[file].startswith("the weights are not those of mobilenet_v3_small")
         assert "without the top" in said[file]

@@ -1,15 +1,11 @@
 """A fit keeps to its time budget, on a machine that stays as it is and on one that becomes slower."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from conftest import told_by
+
 BUDGET_S, RATE = 8.0, 1e-3
 pytestmark = pytest.mark.integration
 
@@ -17,17 +13,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def fits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """tests/fit_budget.py: steps take 20 ms by its own clock, so that no load of this machine counts."""
-    paths = os.pathsep.join(str(ROOT / name) for name in ("functions", "tests"))
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "fit_budget.py", tmp_path_factory.mktemp("budget")],
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+    return dict(told_by("fit_budget.py", tmp_path_factory.mktemp("budget")))
 
 
 def test_as_many_epochs_are_planned_as_fit_into_the_budget(fits: dict[str, Any]) -> None:

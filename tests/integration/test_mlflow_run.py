@@ -26,8 +26,7 @@ from common.registry import Registry
 from common.settings import Settings, read_settings
 from conftest import KEY, wait_until
 from flowers import flower_rows
-from ports import free_port
-from servers import Server, answers
+from local_mlflow import LocalMlflow
 from stored import add_rows
 from train.job import settings_fingerprint
 from train.launch import FIRST
@@ -38,23 +37,6 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 BUDGET_S = 12
 LEFT_IN_SCRATCH = ("pictures/flowers/overtaken/decoded.npy", f"weights/.{'0' * 64}.4194399")  # no machine has that pid
-
-
-class LocalMlflow(Server):
-    """As scripts/demo starts it: SQLite, and files in a folder."""
-
-    def __init__(self, home: Path) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{home}/mlflow.db"]
-        command += ["--serve-artifacts", "--artifacts-destination", str(home / "artifacts")]
-        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        super().__init__("mlflow", command, {**quiet, "PATH": path}, home)
-
-    def ready(self) -> bool:
-        return answers(f"{self.url}/health")
 
 
 @pytest.fixture(scope="module")

@@ -1,30 +1,17 @@
 """What a fit computes in its own, quicker way is what Keras computes."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from conftest import told_by
+
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "network_parts.py"],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "functions")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+    return dict(told_by("network_parts.py"))
 
 
 def test_steps_of_muon_are_those_of_keras_for_matrices_of_any_form(found: dict[str, Any]) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,13 +15,12 @@ from sklearn import datasets
 
 from common.objects import FolderObjects
 from common.settings import Settings
-from deploying import PLACES
+from conftest import told_by
 from fetch_batch.app import create_app
 from local.drawings import draw_pets
 
 pytestmark = pytest.mark.integration
 
-HERE = Path(__file__).resolve().parents[1]
 LESS = 0.01
 ONE_KIND = 130  # pictures of each label
 
@@ -113,13 +109,4 @@ def collect(settings: Settings, store: FolderObjects, name: str) -> None:
 
 def trained(settings: Settings, store: Path, name: str, splits: int) -> dict[str, Any]:
     spec = {"pipelines": str(settings.pipelines), "store": str(store), "name": name, "splits": splits}
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(PLACES), "CUDA_VISIBLE_DEVICES": "-1"}
-    done = subprocess.run(
-        [sys.executable, HERE / "new_task.py", json.dumps(spec)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(told_by("new_task.py", json.dumps(spec), seconds=900))

@@ -1,32 +1,18 @@
 """What is unlike all of the training is called unknown, and what is like it is not."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from conftest import told_by
+
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
 def shares() -> Any:
     """The share of `unknown` among answers of networks that were fitted for seconds."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'functions'}:{ROOT / 'scripts'}"}
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "strange.py"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return told_by("strange.py")
 
 
 @pytest.mark.parametrize("kind", ["rows", "pictures"])

@@ -1,10 +1,7 @@
 """Challenger and champion, each by its own bundle, on the same raw holdout, whatever the champion was made for."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -19,7 +16,7 @@ from common.features import canonical_row, read_row
 from common.leases import acquire
 from common.pipelines import Gate, read_pipelines
 from common.registry import Registry
-from conftest import HERE, KEY, SHIPPED
+from conftest import HERE, KEY, SHIPPED, run_script
 from fake_mlflow import FakeMlflow
 from flowers import as_record, draw, encode, flower_rows
 from train.champion import as_tags, note_move, rollback
@@ -36,11 +33,7 @@ PETS = replace(read_pipelines(SHIPPED)["pets"], gate=GATE)
 def champions(tmp_path_factory):
     """Folders of real bundles, each made for something else than today's pipelines: tests/champions.py."""
     folder = tmp_path_factory.mktemp("champions")
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
-    made = subprocess.run(
-        [sys.executable, HERE / "champions.py", folder], env=environment, capture_output=True, text=True, check=False
-    )
-    assert made.returncode == 0, made.stderr
+    run_script("champions.py", folder)
     return folder
 
 
