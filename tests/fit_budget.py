@@ -14,11 +14,11 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 
-import train.fit
+import train.fit.fit
 from common.objects import FolderObjects
 from conftest import Clock
-from train.checkpoint import Checkpoint
-from train.fit import Fit
+from train.fit.checkpoint import Checkpoint
+from train.fit.fit import Fit
 
 BUDGET_S, STEP_S, TUNE_S, RATE = 8.0, 0.02, 0.05, 1e-3
 DIES_AT = 6.0
@@ -56,7 +56,7 @@ class Timed:
 
 def fit(folder: Path, steps: int = 10, factor: float = 1, slow_s: float = 0, dies: bool = False) -> dict:
     clock = Clock()
-    train.fit.time = SimpleNamespace(monotonic=clock, time=time.time)
+    train.fit.fit.time = SimpleNamespace(monotonic=clock, time=time.time)
     keras.utils.set_random_seed(1)
     inputs = keras.Input((4,))
     embedding = keras.layers.Dense(3)(inputs)

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 
 from common.objects import FolderObjects
-from train.checkpoint import Checkpoint
-from train.fit import Fit, predict_both
-from train.tabular import TabularBatches, build_tabular, members_for
+from train.fit.checkpoint import Checkpoint
+from train.fit.fit import Fit, predict_both
+from train.fit.tabular import TabularBatches, build_tabular, members_for
 
 DIES_AFTER = 3
 FORCED = 5

@@ -8,8 +8,8 @@ import json
 import keras
 import numpy as np
 
-from train.image import NORM_MOMENTUM, Norm
-from train.optimizers import Muon, make_optimizer
+from train.fit.image import NORM_MOMENTUM, Norm
+from train.fit.optimizers import Muon, make_optimizer
 
 SHAPES = ((288, 64), (128, 64), (100, 64), (64, 64), (64, 300))
 

@@ -21,9 +21,9 @@ from common.features import canonical_row
 from common.objects import FolderObjects
 from common.pictures import canonical_picture, decode_picture
 from common.pipelines import Pipeline, read_pipelines
-from train.checkpoint import Checkpoint
-from train.make_bundle import make_bundle
-from train.make_network import make_network
+from train.bundle.make_bundle import make_bundle
+from train.fit.checkpoint import Checkpoint
+from train.fit.make_network import make_network
 from train.snapshot import SALT, Examples, part_of, read_examples
 
 TREES, FOREST_SIDE = 500, 32

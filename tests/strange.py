@@ -22,9 +22,9 @@ from common.objects import FolderObjects
 from common.pipelines import Pipeline, read_pipelines
 from local.drawings import draw_pets
 from local.made_up_rows import COLUMNS, made_up_rows
-from train.checkpoint import Checkpoint
-from train.make_bundle import make_bundle
-from train.make_network import make_network
+from train.bundle.make_bundle import make_bundle
+from train.fit.checkpoint import Checkpoint
+from train.fit.make_network import make_network
 
 SHIPPED = Path(__file__).resolve().parents[1] / "functions" / "pipelines"
 PART = 0.8

@@ -27,13 +27,13 @@ from common.errors import TrainingFailed  # noqa: E402
 from common.objects import FolderObjects  # noqa: E402
 from common.pipelines import Pipeline, Weights, read_pipelines  # noqa: E402
 from local.drawings import draw_pets  # noqa: E402
-from train.backbones import KINDS, build_backbone, load_weights  # noqa: E402
-from train.checkpoint import Checkpoint  # noqa: E402
-from train.export import compare_network, serving_network, write_network  # noqa: E402
-from train.fit import Fit, predict_both  # noqa: E402
-from train.image import with_mirror  # noqa: E402
-from train.kinds import answering, build, learns_first, make_batches, prepare  # noqa: E402
-from train.novelty import picture_novelty  # noqa: E402
+from train.bundle.export import compare_network, serving_network, write_network  # noqa: E402
+from train.bundle.novelty import picture_novelty  # noqa: E402
+from train.fit.backbones import KINDS, build_backbone, load_weights  # noqa: E402
+from train.fit.checkpoint import Checkpoint  # noqa: E402
+from train.fit.fit import Fit, predict_both  # noqa: E402
+from train.fit.image import with_mirror  # noqa: E402
+from train.fit.kinds import answering, build, learns_first, make_batches, prepare  # noqa: E402
 
 SIDE, FEW, MANY = 48, 64, 320
 EPOCHS, DIES_IN, EPOCHS_BEFORE = 6, 5, 20

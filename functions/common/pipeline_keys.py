@@ -49,7 +49,7 @@ COLUMN = {
 }
 LABEL = {"value": str, "en": str, "es": str}
 WEIGHTS = {"path": str, "sha256": str}
-# The networks of keras.applications that train/backbones.py builds.
+# The networks of keras.applications that train/fit/backbones.py builds.
 BACKBONES = ("mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_v2_b0", "resnet50")
 SCHEMES = ("http://", "https://", "s3://")
 RESERVED = ("openapi.json", "metrics", "healthz", "readyz")

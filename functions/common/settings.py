@@ -133,7 +133,7 @@ VARIABLES = (
         "train_memory_mb",
         "",
         _optional(_positive),
-        "the job is stopped at 85 % of it; default: the container's limit",
+        "the job is stopped at 85 % of it, pages of mapped files not counted; default: the container's limit",
     ),
     Variable(
         "SABUESO_MIN_INTERVAL_S",

@@ -14,7 +14,7 @@ from common.pipelines import Pipeline, pick, read_pipelines
 from common.registry import Registry
 from common.settings import Settings
 from common.web import answer, json_body, make_app, need_token
-from train.champion import ensure_idle, promote, rollback
+from train.judge.champion import ensure_idle, promote, rollback
 from train.launch import FIRST, Launcher
 from train.openapi import OPENAPI
 

@@ -24,7 +24,7 @@ from common.objects import Objects, open_objects
 from common.pipelines import Pipeline, pick, read_pipelines
 from common.registry import Registry
 from common.settings import Settings, read_settings
-from train.champion import metrics_of
+from train.judge.champion import metrics_of
 from train.patience import AWAY, QUIET_S, Patience
 from train.snapshot import PARTS, Examples, read_examples, snapshot_samples, store_snapshot
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from train.checkpoint import Checkpoint
-from train.decoded import clear_others
-from train.weights import clear_parts
+from train.fit.checkpoint import Checkpoint
+from train.fit.decoded import clear_others
+from train.fit.weights import clear_parts
 
 if TYPE_CHECKING:
     from train.job import Job

@@ -14,10 +14,17 @@ from common.bundle import NETWORK, Bundle, sign_bundle
 from common.errors import AlreadyRunning, BundleRefused, RegistryUnavailable, Unavailable
 from common.executions import timestamp
 from common.network import Network
-from train.champion import as_tags, metrics_of
-from train.checkpoint import Checkpoint
-from train.dataset_input import dataset_input
-from train.describe_version import (
+from train.bundle.make_bundle import make_bundle
+from train.fit.checkpoint import Checkpoint
+from train.fit.make_network import Fitted, make_network
+from train.fit.weights import fetch_weights
+from train.judge.champion import as_tags, metrics_of
+from train.judge.evaluation import HOLDOUT, log_evaluation
+from train.judge.gate import Verdict
+from train.judge.judge import decide
+from train.left_behind import clear_left
+from train.report.dataset_input import dataset_input
+from train.report.describe_version import (
     peak_memory_mb,
     recipe,
     shown_inputs,
@@ -25,17 +32,10 @@ from train.describe_version import (
     version_page,
     version_tags,
 )
-from train.evaluation import HOLDOUT, log_evaluation
-from train.gate import Verdict
-from train.judge import decide
-from train.left_behind import clear_left
-from train.make_bundle import make_bundle
-from train.make_network import Fitted, make_network
-from train.model_card import about_model
-from train.plots import curves_figure
+from train.report.model_card import about_model
+from train.report.plots import curves_figure
+from train.report.tracking import Tracking
 from train.snapshot import Examples
-from train.tracking import Tracking
-from train.weights import fetch_weights
 
 if TYPE_CHECKING:
     from train.job import Job

@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.quality_data import Data
 from common.pipelines import Pipeline
-from train.decoded import decode_all
-from train.image import precision
+from train.fit.decoded import decode_all
+from train.fit.image import precision
 
 SIDE, WIDTHS, DROPOUT = 180, (32, 64, 128, 256, 256), 0.5
 EPOCHS, BATCH = 100, 32

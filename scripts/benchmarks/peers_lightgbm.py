@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmarks.quality_data import Data
 from common.pipelines import Pipeline
-from train.metrics import log_loss
+from train.judge.metrics import log_loss
 
 TREES, PATIENCE = 2000, 50
 # Leaves, rate, share of the columns, rows a leaf, L2: the defaults, larger trees, slower ones that are held back more.

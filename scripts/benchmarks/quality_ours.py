@@ -13,9 +13,9 @@ from benchmarks.quality_data import Data
 from common.bundle import Bundle, sign_bundle
 from common.objects import FolderObjects
 from common.pipelines import Pipeline
-from train.checkpoint import Checkpoint
-from train.make_bundle import make_bundle
-from train.make_network import make_network
+from train.bundle.make_bundle import make_bundle
+from train.fit.checkpoint import Checkpoint
+from train.fit.make_network import make_network
 
 KEY = "of a benchmark"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train.metrics import accuracy_of, calibration_error, counts_of, log_loss, macro_f1_of
+from train.judge.metrics import accuracy_of, calibration_error, counts_of, log_loss, macro_f1_of
 
 METRICS = ("accuracy", "macro_f1", "log_loss", "ece")
 RESAMPLES, SIMULATED, SEED = 500, 200, 17

@@ -12,7 +12,7 @@ from common.pipeline_keys import BACKBONES
 from common.pipelines import Weights
 from common.settings import read_settings
 from conftest import told_by
-from train.weights import fetch_weights
+from train.fit.weights import fetch_weights
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ from accounts import KEYS, Accounts
 
 pytestmark = pytest.mark.integration
 
-# What the code writes and deletes: functions/common/datasets.py, executions.py, leases.py, train/fit.py, snapshot.py.
+# What the code writes and deletes: common/{datasets,executions,leases}.py, train/{snapshot,fit/checkpoint}.py.
 EVERYWHERE = (
     *("datasets/pets/source.json", "datasets/pets/intents/1.json", "datasets/pets/samples/1/ab"),
     *("datasets/pets/snapshots/ab.json", "jobs/pets/train.json", "jobs/pets/runs/1.json"),

@@ -16,7 +16,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-import train.tracking
+import train.report.tracking
 from common.datasets import Dataset
 from common.executions import begin
 from common.leases import acquire
@@ -30,8 +30,8 @@ from local_mlflow import LocalMlflow
 from stored import add_rows
 from train.job import settings_fingerprint
 from train.launch import FIRST
-from train.system_metrics import SystemMetrics
-from train.tracking import Tracking
+from train.report.system_metrics import SystemMetrics
+from train.report.tracking import Tracking
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
@@ -263,7 +263,7 @@ def test_a_training_that_failed_leaves_no_decoded_pictures(
 def test_system_metrics_of_an_mlflow_that_was_away_are_sent_when_it_is_back(
     server: LocalMlflow, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train.tracking, "SystemMetrics", functools.partial(SystemMetrics, every_s=0.05))
+    monkeypatch.setattr(train.report.tracking, "SystemMetrics", functools.partial(SystemMetrics, every_s=0.05))
     pipeline = read_pipelines(settings.pipelines)["flowers"]
     tracking = Tracking(pipeline, settings, None, {"sabueso.execution": "away"})
     try:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from train.calibration import best_temperature, softmax
-from train.metrics import log_loss
-from train.thresholds import HIGHEST, NEVER, novelty_threshold, sure_threshold, upper_bound
+from train.bundle.calibration import best_temperature, softmax
+from train.bundle.thresholds import HIGHEST, NEVER, novelty_threshold, sure_threshold, upper_bound
+from train.judge.metrics import log_loss
 
 FRESH, DRAWS = 200_000, 150
 

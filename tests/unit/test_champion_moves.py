@@ -8,7 +8,7 @@ import pytest
 from common.errors import BundleRefused, RegistryUnavailable, Unusable
 from common.executions import history
 from common.leases import acquire
-from train.champion import load_champion, move_champion, note_move, promote, rollback
+from train.judge.champion import load_champion, move_champion, note_move, promote, rollback
 
 
 class Registry:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from flowers import draw, encode
-from train.evaluation import log_evaluation, worst_mistakes
-from train.plots import confidence_figure, confusion_figure, contact_sheet, per_class_figure, reliability_figure
+from train.judge.evaluation import log_evaluation, worst_mistakes
+from train.report.plots import confidence_figure, confusion_figure, contact_sheet, per_class_figure, reliability_figure
 from train.snapshot import Examples
 
 NAMES = ("cat", "dog")

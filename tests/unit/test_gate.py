@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from common.pipelines import Gate
-from train.gate import RESAMPLES, SEED, compare, first_verdict, verdict
-from train.metrics import METRICS, confusion, counts_of
+from train.judge.gate import RESAMPLES, SEED, compare, first_verdict, verdict
+from train.judge.metrics import METRICS, confusion, counts_of
 
 GATE = Gate("accuracy", floor=0.5, min_gain=0.002)
 CLASSES = 4

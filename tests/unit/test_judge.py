@@ -19,9 +19,9 @@ from common.registry import Registry
 from conftest import HERE, KEY, SHIPPED, run_script
 from fake_mlflow import FakeMlflow
 from flowers import as_record, draw, encode, flower_rows
-from train.champion import as_tags, note_move, rollback
-from train.gate import Verdict
-from train.judge import decide, judge
+from train.judge.champion import as_tags, note_move, rollback
+from train.judge.gate import Verdict
+from train.judge.judge import decide, judge
 from train.snapshot import Examples, part_of
 
 GATE = Gate("accuracy", floor=0.5, min_gain=0.002)

@@ -7,9 +7,9 @@ import pytest
 
 from common.errors import TrainingFailed
 from flowers import draw, encode
-from train import decoded
-from train.checkpoint import PLAN, STATE, Checkpoint
-from train.decoded import clear_others, decode_all, decoded_mb
+from train.fit import decoded
+from train.fit.checkpoint import PLAN, STATE, Checkpoint
+from train.fit.decoded import clear_others, decode_all, decoded_mb
 from train.left_behind import clear_left
 
 SIZE = 32

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from train.metrics import (
+from train.judge.metrics import (
     SEED,
     accuracy_of,
     calibration_error,

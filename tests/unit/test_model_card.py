@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from common.pipelines import read_pipelines
-from train.gate import Verdict
-from train.model_card import LIMIT, Making, about_model, model_card, source_in_words, with_verdict
+from train.judge.gate import Verdict
+from train.report.model_card import LIMIT, Making, about_model, model_card, source_in_words, with_verdict
 
 
 def interval(value):

@@ -8,7 +8,7 @@ from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
 from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
 
 from conftest import wait_until
-from train.system_metrics import SystemMetrics
+from train.report.system_metrics import SystemMetrics
 
 
 def names_of_mlflow():

@@ -10,8 +10,8 @@ from flask import Flask, Response, request
 
 from common.errors import TrainingFailed, Unavailable
 from common.pipelines import Weights
+from train.fit.weights import clear_parts, fetch_weights
 from train.patience import Patience
-from train.weights import clear_parts, fetch_weights
 
 BODY = b"the weights" * 1000
 SUM = hashlib.sha256(BODY).hexdigest()

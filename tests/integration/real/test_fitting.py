@@ -18,7 +18,7 @@ from common.executions import history
 from common.pipelines import pick, read_pipelines
 from conftest import wait_until
 from deployed import LEASE_S, Deployed
-from train.tracking import Tracking
+from train.report.tracking import Tracking
 
 pytestmark = pytest.mark.integration
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-FUNCTIONS = Path(__file__).resolve().parent.parent
-MODULES = ("common/errors.py", "common/features.py", "common/pictures.py", "common/network.py", "train/pyfunc_model.py")
+FUNCTIONS = Path(__file__).resolve().parents[2]
+MODULES = (
+    *("common/errors.py", "common/features.py", "common/pictures.py", "common/network.py"),
+    "train/report/pyfunc_model.py",
+)
 
 
 def _without_joins(source: str) -> str:

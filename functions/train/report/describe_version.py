@@ -8,15 +8,15 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from common.datasets import Dataset
-from train.backbones import fit_precision
-from train.dataset_input import profile
-from train.gate import Verdict
-from train.image import precision
-from train.kinds import Preparation
-from train.make_network import Fitted
-from train.model_card import Making, model_card, with_verdict
+from train.fit.backbones import fit_precision
+from train.fit.image import precision
+from train.fit.kinds import Preparation
+from train.fit.make_network import Fitted
+from train.judge.gate import Verdict
+from train.report.dataset_input import profile
+from train.report.model_card import Making, model_card, with_verdict
+from train.report.tracking import Tracking
 from train.snapshot import PARTS, Examples
-from train.tracking import Tracking
 
 if TYPE_CHECKING:
     from train.job import Job

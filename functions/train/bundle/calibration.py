@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from train.metrics import log_loss
+from train.judge.metrics import log_loss
 
 COLDEST, HOTTEST, LOOKS = 0.25, 8.0, 16
 GOLDEN = (5**0.5 - 1) / 2

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from common.errors import TrainingFailed
-from train.image import DROPOUT, NORM_MOMENTUM, ImageBatches, precision
+from train.fit.image import DROPOUT, NORM_MOMENTUM, ImageBatches, precision
 
 ADVICE = "Take the file without the top: its name ends in `notop` or `no_top`."
 CAFFE_MEAN = (103.939, 116.779, 123.68)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from common.pipelines import Gate
-from train.metrics import METRICS, counts_of
+from train.judge.metrics import METRICS, counts_of
 
 RESAMPLES, DRAWN_AT_ONCE = 2000, 100
 SEED = 13

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from train.metrics import BINS, confusion
+from train.judge.metrics import BINS, confusion
 
 matplotlib.use("Agg")
 # Of more labels than that the matrix shows colours alone: figures would overlap.

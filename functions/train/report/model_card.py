@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from common.pipelines import Pipeline
-from train.gate import Verdict
+from train.judge.gate import Verdict
 from train.snapshot import PARTS
 
 # Characters that MLflow's database takes of a description.

@@ -14,8 +14,8 @@ import tensorflow as tf
 from common.bundle import GOLDEN, NETWORK
 from common.errors import TrainingFailed
 from common.network import Network
-from train.kinds import Preparation
-from train.novelty import NearestRow, PictureNovelty
+from train.bundle.novelty import NearestRow, PictureNovelty
+from train.fit.kinds import Preparation
 
 COMPARED, GOLDEN_COUNT, GOLDEN_PICTURES = 64, 16, 4
 APART = 1e-4

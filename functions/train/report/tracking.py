@@ -20,9 +20,9 @@ from common.errors import RegistryUnavailable
 from common.pipelines import Pipeline
 from common.registry import Registry, refusal
 from common.settings import Settings
-from train.logged_model import log_model
 from train.patience import QUIET_S
-from train.system_metrics import SystemMetrics
+from train.report.logged_model import log_model
+from train.report.system_metrics import SystemMetrics
 
 MOST_METRICS = 1000
 LOG = logging.getLogger("sabueso.train")

@@ -12,9 +12,9 @@ from common.bundle import Bundle
 from common.errors import AlreadyRunning
 from common.features import canonical_row
 from common.pipelines import Pipeline
-from train.champion import load_champion, move_champion, note_move, reason_of_move, tell_page
-from train.gate import Verdict, first_verdict, verdict
-from train.metrics import METRICS, counts_of
+from train.judge.champion import load_champion, move_champion, note_move, reason_of_move, tell_page
+from train.judge.gate import Verdict, first_verdict, verdict
+from train.judge.metrics import METRICS, counts_of
 from train.snapshot import FRACTIONS, PARTS, SALT, Examples, part_of
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import keras
 import numpy as np
 
 from common.pipelines import Pipeline
-from train.checkpoint import Checkpoint
-from train.decoded import decoded_mb
-from train.fit import Fit
-from train.image import cached_size
-from train.kinds import Preparation, answering, build, learns_first, make_batches, prepare
+from train.fit.checkpoint import Checkpoint
+from train.fit.decoded import decoded_mb
+from train.fit.fit import Fit
+from train.fit.image import cached_size
+from train.fit.kinds import Preparation, answering, build, learns_first, make_batches, prepare
 
 Part = tuple[Sequence[Any], np.ndarray]
 # What comes after the fit needs the rest of the budget; so much the fit has at least, however long it took before.

@@ -15,8 +15,8 @@ from common.leases import Lease
 from common.objects import Objects
 from common.registry import Registry
 from common.settings import Settings
-from train.gate import Verdict
-from train.model_card import with_verdict
+from train.judge.gate import Verdict
+from train.report.model_card import with_verdict
 
 
 def load_champion(

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.features import encode_rows, encoded_shape, fit_features
 from common.pipelines import Pipeline
-from train.backbones import (
+from train.fit.backbones import (
     BackboneBatches,
     WeightedBatches,
     build_backbone,
@@ -20,10 +20,10 @@ from train.backbones import (
     head_of,
     load_weights,
 )
-from train.decoded import decode_all
-from train.fit import Batches
-from train.image import ImageBatches, build_image, cached_size, precision, with_mirror
-from train.tabular import TabularBatches, build_tabular, members_for, width_for
+from train.fit.decoded import decode_all
+from train.fit.fit import Batches
+from train.fit.image import ImageBatches, build_image, cached_size, precision, with_mirror
+from train.fit.tabular import TabularBatches, build_tabular, members_for, width_for
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from common.bundle import NETWORK
 from common.features import encoded_shape
 from common.network import Network
 from common.pipelines import Pipeline
-from train.calibration import best_temperature, softmax
-from train.export import compare_network, serving_network, write_golden, write_network
-from train.fit import predict_both
-from train.kinds import Preparation
-from train.make_network import Fitted, Part
-from train.novelty import NearestRow, PictureNovelty, nearest_row, picture_novelty
+from train.bundle.calibration import best_temperature, softmax
+from train.bundle.export import compare_network, serving_network, write_golden, write_network
+from train.bundle.novelty import NearestRow, PictureNovelty, nearest_row, picture_novelty
+from train.bundle.thresholds import novelty_threshold, sure_threshold
+from train.fit.fit import predict_both
+from train.fit.kinds import Preparation
+from train.fit.make_network import Fitted, Part
 from train.snapshot import FRACTIONS, SALT
-from train.thresholds import novelty_threshold, sure_threshold
 
 # So many of the train part tell what is far from it: each is decoded and answered once more, after the fit.
 PICTURES = 4000

@@ -9,16 +9,16 @@ import numpy as np
 
 from common.network import statuses
 from common.pictures import decode_picture
-from train.metrics import evaluate
-from train.plots import (
+from train.judge.metrics import evaluate
+from train.report.plots import (
     confidence_figure,
     confusion_figure,
     contact_sheet,
     per_class_figure,
     reliability_figure,
 )
+from train.report.tracking import Tracking
 from train.snapshot import PARTS, Examples
-from train.tracking import Tracking
 
 HOLDOUT = PARTS.index("holdout")
 MOST_MISTAKES, MOST_PICTURES, PICTURE_SIZE = 50, 24, 128

@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import StoreUnavailable
-from train.calibration import best_temperature, join_members
-from train.checkpoint import Checkpoint
-from train.optimizers import make_optimizer
+from train.bundle.calibration import best_temperature, join_members
+from train.fit.checkpoint import Checkpoint
+from train.fit.optimizers import make_optimizer
 
 LOG = logging.getLogger("sabueso.train")
 PROBE_STEPS, PROBE_WARM = 9, 3

@@ -14,7 +14,7 @@ from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, Schema, TensorSpec
 
 from common.pipelines import Pipeline
-from train.model_code import write_model_code
+from train.report.model_code import write_model_code
 
 REQUIREMENTS = ("ai-edge-litert", "mlflow", "numpy", "pandas", "pillow")
 

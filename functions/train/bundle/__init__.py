@@ -1,0 +1,1 @@
+"""From a fitted network to the bundle that classify serves."""
