@@ -29,6 +29,11 @@ class Sample:
         return int(self.meta["batch"])
 
 
+def distinct_examples(samples: list[Sample]) -> int:
+    """As they were counted when they were received, whatever the pipeline file says of them by now."""
+    return len({example for sample in samples for example in sample.meta.get("examples", ())})
+
+
 class Dataset:
     """The stored data of one pipeline. Metas never change, so each is read once and kept."""
 

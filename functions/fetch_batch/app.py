@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Flask, Response
 
+from common.datasets import distinct_examples
 from common.errors import SourceChanged
 from common.executions import has_ended, history
 from common.leases import held_by
@@ -15,7 +16,7 @@ from common.settings import Settings
 from common.web import answer, make_app
 from fetch_batch.collect import Collector, deadline, result_of
 from fetch_batch.openapi import OPENAPI
-from fetch_batch.state import describe, distinct_examples, is_complete
+from fetch_batch.state import describe, is_complete
 from fetch_batch.trigger import ask_train, reason_to_train, utc_now
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from common.datasets import Dataset, Sample
+from common.datasets import Dataset, Sample, distinct_examples
 from common.executions import history
 from common.leases import held_by
 from common.objects import Objects
@@ -41,10 +41,6 @@ def lost_answers(dataset: Dataset, samples: list[Sample], holder: str | None, wa
         for intent in dataset.intents()
         if intent["outcome"] is None and intent["id"] not in kept and intent["lease"] != holder
     )
-
-
-def distinct_examples(samples: list[Sample]) -> int:
-    return len({example for sample in samples for example in sample.meta["examples"]})
 
 
 def describe(pipeline: Pipeline, dataset: Dataset, objects: Objects, waiting: set[str]) -> dict[str, Any]:

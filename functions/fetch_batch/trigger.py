@@ -20,7 +20,10 @@ MAX_INTERRUPTED = 3
 def reason_to_train(
     pipeline: Pipeline, examples: int, complete: bool, attempts: list[dict[str, Any]], busy: bool, now: datetime
 ) -> str | None:
-    """Why train should be asked now, or None. `attempts`: records of train, newest first. Pure."""
+    """Why train should be asked now, or None. `attempts`: records of train, newest first. Pure.
+
+    `examples`: distinct ones of all samples, as counted when they were received.
+    """
     if busy or examples < LEAST_EXAMPLES:
         return None
     if not attempts:
@@ -37,7 +40,8 @@ def reason_to_train(
         return "the last training failed over an hour ago" if _age_s(last, now) > RETRY_FAILED_S else None
     if last["state"] == "cancelled" and not last["examples"] and _age_s(last, now) <= RETRY_FAILED_S:
         return None  # it was cancelled before it had counted its examples
-    new = examples - last["examples"]
+    # Like with like: train counts by today's pipeline file, which may have left out or let in some since.
+    new = examples - (last.get("received") or last["examples"])
     if new >= pipeline.new_examples or (complete and new > 0):
         return f"{new} new examples"
     return None

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common.datasets import Dataset
+from common.datasets import Dataset, distinct_examples
 from common.errors import AlreadyRunning, Conflict, SabuesoError, StoreUnavailable, Unavailable
 from common.executions import Execution, resume
 from common.leases import Lease, take_over
@@ -73,15 +73,15 @@ class Job:
         self.stage("reading examples", 0.01)
         resumed = self.execution.body["resumed_snapshot"]
 
-        def read() -> tuple[Examples, str]:
+        def read() -> tuple[Examples, str, int]:
             began = time.monotonic()
-            samples = snapshot_samples(dataset, resumed) if resumed else None
-            found = read_examples(self.pipeline, dataset, samples or dataset.samples())
+            samples = (snapshot_samples(dataset, resumed) if resumed else None) or dataset.samples()
+            found = read_examples(self.pipeline, dataset, samples)
             name = store_snapshot(dataset, found)
             self.reading_s = time.monotonic() - began
-            return found, name
+            return found, name, distinct_examples(samples)
 
-        examples, snapshot = self.patience(read)
+        examples, snapshot, received = self.patience(read)
         settings = settings_fingerprint(self.pipeline, self.budget_s)
         sizes = {name: int((examples.parts == part).sum()) for part, name in enumerate(PARTS)}
         self.stage(
@@ -90,6 +90,7 @@ class Job:
             snapshot=snapshot,
             settings=settings,
             examples=len(examples.hashes),
+            received=received,
             conflicting=examples.conflicting,
             sizes=sizes,
         )

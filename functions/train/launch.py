@@ -46,6 +46,7 @@ FIRST: dict[str, Any] = {
     "snapshot": None,
     "settings": None,
     "examples": 0,
+    "received": 0,  # examples of the samples that it read, as fetch-batch counts them
     "resumed_from": None,
     "resumed_snapshot": None,
     "ancestors": [],  # the execution that was taken up, the one that it took up, and so on

@@ -50,7 +50,7 @@ def test_a_training_that_is_taken_up_makes_no_second_version(
     settings = make_settings("flowers", MLFLOW_TRACKING_URI=serve(mlflow.app).url)
     pipeline = read_pipelines(settings.pipelines)["flowers"]
     dataset = Dataset(store, "flowers")
-    meta = {"format": "json", "time": "a", "made_up": True, "intent": None}
+    meta = {"format": "json", "time": "a", "made_up": True, "intent": None, "examples": ["one", "another"]}
     dataset.add_sample(1, json.dumps({"data": flower_rows(90)}).encode(), meta)
     mlflow.versions["flowers", "1"] = {
         "sabueso.snapshot": read_examples(pipeline, dataset, dataset.samples()).fingerprint(),
@@ -64,6 +64,7 @@ def test_a_training_that_is_taken_up_makes_no_second_version(
     assert made == does
     # Of a version that an execution of before made and judged, the take-up tells what became of it.
     own = decision if maker == "last" else "skipped"
+    assert (record.body["examples"], record.body["received"]) == (90, 2)
     assert record.body["decision"] == (None if does else own)
 
 

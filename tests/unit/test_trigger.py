@@ -55,6 +55,13 @@ def test_a_completed_collection_is_trained_on_whole_and_once(decide):
     assert decide(attempts=[attempt("finished", 101)], examples=101, complete=True) is None
 
 
+@pytest.mark.parametrize(("trained_on", "received"), [(60, 100), (140, 100)])
+def test_examples_that_the_pipeline_file_leaves_out_or_lets_in_by_now_are_not_new(decide, trained_on, received):
+    last = {**attempt("finished", trained_on), "received": received}
+    assert decide(attempts=[last], examples=100, complete=True) is None
+    assert decide(attempts=[last], examples=150) == "50 new examples"
+
+
 @pytest.mark.parametrize("state", ["failed", "out-of-memory"])
 def test_a_failed_training_waits_an_hour(decide, state):
     assert decide(attempts=[attempt(state, minutes_ago=59)], examples=500) is None
