@@ -144,7 +144,7 @@ def test_the_snapshot_is_its_dataset_with_schema_profile_and_source(
 
 
 def test_figures_and_tables_are_there(server: LocalMlflow, trained: dict[str, Any]) -> None:
-    client = MlflowClient(server.url)
+    client = MlflowClient(server.url, server.url)
     found = {Path(file.path).stem for file in client.list_artifacts(trained["run_id"], "figures")}
     assert found == {"confusion_matrix", "reliability", "per_class", "confidence", "learning_curves"}
     files = {file.path for file in client.list_artifacts(trained["run_id"])}
@@ -172,7 +172,7 @@ def test_the_version_has_its_page_with_the_gate_s_result_and_its_tags(
 def test_the_run_s_own_page_has_the_version_s_number_and_the_gate_s_result(
     server: LocalMlflow, trained: dict[str, Any], tmp_path: Path
 ) -> None:
-    page = Path(MlflowClient(server.url).download_artifacts(trained["run_id"], "model_card.md", str(tmp_path)))
+    page = Path(MlflowClient(server.url, server.url).download_artifacts(trained["run_id"], "model_card.md", str(tmp_path)))
     assert f"**{trained['decision']}**: {trained['reason']}" in page.read_text()
     assert f'load_model("models:/flowers/{trained["version"]}")' in page.read_text()
 
@@ -227,7 +227,7 @@ def test_the_scripts_work_on_it_without_tensorflow_and_mlflow_s_client(
 def test_a_version_that_was_left_without_a_decision_is_judged_and_nothing_of_its_making_stays(
     server: LocalMlflow, settings: Settings, trained: dict[str, Any], home: Path, tmp_path: Path
 ) -> None:
-    client = MlflowClient(server.url)
+    client = MlflowClient(server.url, server.url)
     client.delete_model_version_tag("flowers", trained["version"], "sabueso.decision")
     path = Path(client.download_artifacts(trained["run_id"], "model_card.md", str(tmp_path)))
     judged = path.read_text()
