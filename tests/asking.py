@@ -63,4 +63,4 @@ def as_train(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> mlflow.Mlfl
     """MLflow's own client with the account of train."""
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "train")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", (deployed.secrets / "train-mlflow-password").read_text())
-    return mlflow.MlflowClient(deployed.mlflow.url)
+    return mlflow.MlflowClient(deployed.mlflow.url, deployed.mlflow.url)

@@ -76,7 +76,7 @@ def check_versions(killing: Killing) -> None:
 
 def check_runs(killing: Killing) -> None:
     """One for each version, at its end, with one model, which is whole."""
-    client = mlflow.MlflowClient(killing.mlflow.url)
+    client = mlflow.MlflowClient(killing.mlflow.url, killing.mlflow.url)
     experiment = client.get_experiment_by_name("sabueso-flowers").experiment_id
     runs = {run.info.run_id: run for run in client.search_runs([experiment])}
     made = Counter(one["run_id"] for one in killing.registry.versions("flowers"))
