@@ -71,11 +71,11 @@ def network(name: str, folder: Path) -> dict[str, Any]:
     fresh = model(pixels, training=False)[1].numpy()
     source.save(folder / "whole.h5")
     as_published(folder / "whole.h5", folder / "published_notop.h5")
-    files = ["whole.h5", "published_notop.h5"]
+    files = ["published_notop.h5"]
     if name == SMALL:
         source.save(folder / "whole.keras")
         source.save_weights(folder / "own.weights.h5")
-        files += ["whole.keras", "own.weights.h5"]
+        files += ["whole.h5", "whole.keras", "own.weights.h5"]
     apart = {}
     for file in files:
         keras.utils.set_random_seed(2)
