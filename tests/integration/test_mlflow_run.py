@@ -172,7 +172,8 @@ def test_the_version_has_its_page_with_the_gate_s_result_and_its_tags(
 def test_the_run_s_own_page_has_the_version_s_number_and_the_gate_s_result(
     server: LocalMlflow, trained: dict[str, Any], tmp_path: Path
 ) -> None:
-    page = Path(MlflowClient(server.url, server.url).download_artifacts(trained["run_id"], "model_card.md", str(tmp_path)))
+    client = MlflowClient(server.url, server.url)
+    page = Path(client.download_artifacts(trained["run_id"], "model_card.md", str(tmp_path)))
     assert f"**{trained['decision']}**: {trained['reason']}" in page.read_text()
     assert f'load_model("models:/flowers/{trained["version"]}")' in page.read_text()
 
