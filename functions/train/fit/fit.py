@@ -136,8 +136,7 @@ class Fit:
 
     def _plan(self, until: float) -> dict[str, Any]:
         """Epochs that fit into the time left, by the measured time of steps; weights are put back afterwards."""
-        everything = (*self.model.variables, *self.optimizer.variables, *self.averaged)
-        first = [np.array(variable) for variable in everything]
+        first = [np.array(variable) for variable in self._kept()]
         self.batches.planned(2)
         late, self.head_epochs = self.batches.late_share, 0
         if self.head:
@@ -147,7 +146,7 @@ class Fit:
         began = time.monotonic()
         self._tune()
         once = time.monotonic() - began
-        for variable, value in zip(everything, first, strict=True):
+        for variable, value in zip(self._kept(), first, strict=True):
             variable.assign(value)
         fitting = int((until - time.monotonic()) / (step_s * self.batches.steps + once))
         epochs = max(LEAST_EPOCHS, min(self.batches.epochs, fitting))
@@ -246,9 +245,12 @@ class Fit:
         logits = join_members(np.concatenate([part.numpy() for part in parts]))
         return best_temperature(logits, labels)[1], float((logits.argmax(axis=1) == labels).mean())
 
+    def _kept(self) -> list[Any]:
+        """All that a fit goes on from."""
+        return [*self.model.variables, *self.optimizer.variables, *self.averaged]
+
     def _state(self, epoch: int, best: float, spent: float) -> dict[str, np.ndarray]:
-        kept = (*self.model.variables, *self.optimizer.variables, *self.averaged)
-        arrays = {f"now_{number}": np.array(variable) for number, variable in enumerate(kept)}
+        arrays = {f"now_{number}": np.array(variable) for number, variable in enumerate(self._kept())}
         arrays |= {f"best_{number}": value for number, value in enumerate(self.best)}
         arrays |= {"epoch": np.array(epoch), "best": np.array(best), "spent": np.array(spent)}
         return {**arrays, "curve": np.array(json.dumps(self.curve))}
@@ -258,8 +260,7 @@ class Fit:
         arrays = self.checkpoint.load()
         if arrays is None:
             return None
-        kept = (*self.model.variables, *self.optimizer.variables, *self.averaged)
-        wanted = {f"now_{number}": tuple(variable.shape) for number, variable in enumerate(kept)}
+        wanted = {f"now_{number}": tuple(variable.shape) for number, variable in enumerate(self._kept())}
         wanted |= {f"best_{number}": tuple(variable.shape) for number, variable in enumerate(self.model.variables)}
         found = {name: one.shape for name, one in arrays.items() if name.startswith(("now_", "best_"))}
         if found == wanted:
@@ -268,7 +269,6 @@ class Fit:
         return None
 
     def _restore(self, arrays: dict[str, np.ndarray]) -> None:
-        kept = (*self.model.variables, *self.optimizer.variables, *self.averaged)
-        for number, variable in enumerate(kept):
+        for number, variable in enumerate(self._kept()):
             variable.assign(arrays[f"now_{number}"])
         self.best = [arrays[f"best_{number}"] for number in range(len(self.model.variables))]
