@@ -17,6 +17,7 @@ from werkzeug.serving import make_server
 
 from common.objects import FolderObjects
 from common.settings import Settings, read_settings
+from train.fit import ENVIRONMENT
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parent / "functions" / "pipelines"
@@ -118,7 +119,7 @@ def run_script(name: str, *arguments: Any, seconds: float = 500) -> str:
     paths = os.pathsep.join([str(HERE.parent / "functions"), str(HERE.parent / "scripts"), str(HERE)])
     done = subprocess.run(
         [sys.executable, HERE / name, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": "-1"},
+        env={**ENVIRONMENT, **os.environ, "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": "-1"},
         capture_output=True,
         text=True,
         check=False,

@@ -20,6 +20,7 @@ from benchmarks.quality_data import ROOT, Spec, given_task, pipeline_of, read_te
 from benchmarks.quality_scores import METRICS, Scored, differences, means_with_intervals, read_predictions, score
 from benchmarks.table import print_table
 from common.errors import SabuesoError, Unusable
+from train.fit import ENVIRONMENT
 
 PEERS = {"covertype": "lightgbm", "pets": "small_convnet"}  # by pipeline
 COLUMNS = ("model", "accuracy", "macro F1", "log loss", "ECE", "ECE if perfect", "seconds", "peak MB")
@@ -137,7 +138,7 @@ def _child(spec: Spec, out: Path, errors: Any) -> Iterator[subprocess.Popen[str]
     places = os.pathsep.join(str(ROOT / folder) for folder in ("scripts", "functions"))
     child = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.quality_train", spec.as_json(), str(out)],
-        env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": places},
+        env={**ENVIRONMENT, **os.environ, "PYTHONPATH": places},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,

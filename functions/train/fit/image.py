@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ CROP_AREA = 0.25
 CROP_RATIO = (3 / 4, 4 / 3)
 COLOUR = 0.3
 MIX = 0.3
+AHEAD = 2  # batches
 # Of fewer pictures smaller batches are made: an epoch needs its steps.
 FEW = 1000
 # Epochs from which the augmentation is at its full strength: a short fit can't learn from pictures that hard.
@@ -112,6 +115,7 @@ class ImageBatches:
         self.targets = np.eye(classes, dtype=np.float32)[labels]
         self.size = min(64 if len(inputs) >= FEW else 32, len(inputs))
         self.steps = len(inputs) // self.size
+        self._augment = tf.function(_augment)
 
     def planned(self, epochs: int) -> None:
         """Told the plan: the augmentation's strength and the pictures' size follow the number of epochs."""
@@ -123,34 +127,39 @@ class ImageBatches:
         return EVEN * round(self.image_size * (LATE_SIZE if epoch >= self.late_from else EARLY_SIZE) / EVEN)
 
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]:
-        generator, side = np.random.default_rng((self.seed, number)), self.side(number)
-        order = generator.permutation(len(self.inputs))
+        """Made beside the steps, ahead of them: by threads of its own, since tf.data takes many small steps' time."""
+        waiting: deque[Future[tuple[Any, Any]]] = deque()
+        with ThreadPoolExecutor(AHEAD) as pool:
+            for drawn in self._drawn(np.random.default_rng((self.seed, number))):
+                waiting.append(pool.submit(self._batch, self.side(number), *drawn))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
-        def batches() -> Iterator[tuple[Any, ...]]:
-            for step in range(self.steps):
-                chosen = order[step * self.size : (step + 1) * self.size]
-                span = COLOUR * self.strength
-                colour = generator.uniform(1 - span, 1 + span, (2, self.size, 1, 1, 1)).astype(np.float32)
-                share = generator.uniform(1 - MIX * self.strength, 1, (self.size, 1, 1, 1)).astype(np.float32)
-                boxes = _boxes(generator, self.size, self.strength)
-                yield self.inputs[chosen], self.targets[chosen], boxes, colour[0], colour[1], share
+    def _drawn(self, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+        """Of each batch: the pictures' numbers, crops, brightness, contrast, and each one's share of the mixture."""
+        order, span = generator.permutation(len(self.inputs)), COLOUR * self.strength
+        for step in range(self.steps):
+            chosen = order[step * self.size : (step + 1) * self.size]
+            colour = generator.uniform(1 - span, 1 + span, (2, self.size, 1, 1, 1)).astype(np.float32)
+            share = generator.uniform(1 - MIX * self.strength, 1, (self.size, 1, 1, 1)).astype(np.float32)
+            yield chosen, _boxes(generator, self.size, self.strength), colour[0], colour[1], share
 
-        shapes = [(self.size, *self.inputs.shape[1:]), (self.size, self.targets.shape[1]), (self.size, 4)]
-        shapes += [(self.size, 1, 1, 1)] * 3
-        types = [tf.uint8, *[tf.float32] * 5]
-        signature = tuple(tf.TensorSpec(shape, kind) for shape, kind in zip(shapes, types, strict=True))
-        data = tf.data.Dataset.from_generator(batches, output_signature=signature)
-        yield from data.map(lambda *given: self._augment(side, *given), num_parallel_calls=2).prefetch(2)
+    def _batch(self, side: int, chosen: np.ndarray, *drawn: np.ndarray) -> tuple[Any, Any]:
+        given = (self.inputs[chosen], self.targets[chosen], *drawn)
+        return self._augment(side, *map(tf.constant, given))  # type: ignore[no-any-return]
 
-    def _augment(
-        self, side: int, pixels: Any, targets: Any, boxes: Any, brightness: Any, contrast: Any, share: Any
-    ) -> Any:
-        pixels = tf.image.crop_and_resize(tf.cast(pixels, tf.float32), boxes, tf.range(self.size), (side, side))
-        mean = tf.reduce_mean(pixels, axis=(1, 2, 3), keepdims=True)
-        pixels = tf.clip_by_value(((pixels - mean) * contrast + mean) * brightness, 0.0, 255.0)
-        flat = tf.reshape(share, (-1, 1))
-        mixed = share * pixels + (1 - share) * tf.reverse(pixels, axis=[0])
-        return mixed, flat * targets + (1 - flat) * tf.reverse(targets, axis=[0])
+
+def _augment(
+    side: int, pixels: Any, targets: Any, boxes: Any, brightness: Any, contrast: Any, share: Any
+) -> tuple[Any, Any]:
+    pixels = tf.image.crop_and_resize(pixels, boxes, tf.range(tf.shape(pixels)[0]), (side, side))
+    mean = tf.reduce_mean(pixels, axis=(1, 2, 3), keepdims=True)
+    pixels = tf.clip_by_value(((pixels - mean) * contrast + mean) * brightness, 0.0, 255.0)
+    flat = tf.reshape(share, (-1, 1))
+    mixed = share * pixels + (1 - share) * tf.reverse(pixels, axis=[0])
+    return mixed, flat * targets + (1 - flat) * tf.reverse(targets, axis=[0])
 
 
 def _boxes(generator: np.random.Generator, count: int, strength: float) -> np.ndarray:
