@@ -8,7 +8,7 @@ import json
 import keras
 import numpy as np
 
-from train.fit.image import NORM_MOMENTUM, Norm
+from train.fit.image import NORM_MOMENTUM, ImageBatches, Norm
 from train.fit.optimizers import Muon, make_optimizer
 
 SHAPES = ((288, 64), (128, 64), (100, 64), (64, 64), (64, 300))
@@ -61,10 +61,30 @@ def norm(generator: np.random.Generator) -> dict[str, float]:
     return found
 
 
-if __name__ == "__main__":
+def batches(generator: np.random.Generator) -> dict[str, object]:
+    """Of eleven epochs: the sides of their pictures, whether one comes again as it was, and how often it was traced."""
+    pictures = generator.integers(0, 256, (70, 64, 64, 3), np.uint8)
+    made = ImageBatches(pictures, np.arange(70) % 3, 3, seed=5, image_size=48)
+    made.planned(10)
+    first = list(made.epoch(2))
+    next(iter(made.epoch(9)))  # a plan's measurements leave an epoch in the middle
+    again, another = list(made.epoch(2)), list(made.epoch(3))
+    same = [np.array_equal(one[place], two[place]) for one, two in zip(first, again, strict=True) for place in (0, 1)]
+    return {
+        "steps": [made.steps, len(first), len(another)],
+        "shapes": sorted({str(tuple(pixels.shape)) for pixels, _ in [*first, *another, *made.epoch(9)]}),
+        "same": all(same),
+        "another": float(np.abs(np.array(first[0][0]) - np.array(another[0][0])).max()),
+        "traced": made._augment.experimental_get_tracing_count(),
+        "small": [ImageBatches(pictures, np.zeros(70, int), 3, 5, side).side(0) for side in (24, 36, 64, 112)],
+    }
+
+
+def main() -> None:
     generator = np.random.default_rng(0)
-    print(
-        json.dumps(
-            {"orthogonal": orthogonal(generator), "convolution": convolution(generator), "norm": norm(generator)}
-        )
-    )
+    found = {"orthogonal": orthogonal(generator), "convolution": convolution(generator), "norm": norm(generator)}
+    print(json.dumps({**found, "batches": batches(generator)}))
+
+
+if __name__ == "__main__":
+    main()

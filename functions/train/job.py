@@ -24,7 +24,6 @@ from common.objects import Objects, open_objects
 from common.pipelines import Pipeline, pick, read_pipelines
 from common.registry import Registry
 from common.settings import Settings, read_settings
-from train.fit import ENVIRONMENT
 from train.judge.champion import metrics_of
 from train.patience import AWAY, QUIET_S, Patience
 from train.snapshot import PARTS, Examples, read_examples, snapshot_samples, store_snapshot
@@ -178,7 +177,6 @@ def main(argv: list[str]) -> int:
     """`python -m train.job PIPELINE RECORD_KEY LEASE_NONCE FORCE`, started by launch.py."""
     name, key, nonce, force = argv
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    os.environ.update({**ENVIRONMENT, **os.environ})
     settings = read_settings(os.environ)
     objects = open_objects(settings)
     pipeline = pick(read_pipelines(settings.pipelines), name)

@@ -24,6 +24,7 @@ from common.pipelines import Pipeline
 from common.registry import Registry
 from common.settings import Settings
 from common.web import log
+from train.fit import ENVIRONMENT
 from train.job import pictures_folder, settings_fingerprint
 from train.patience import AWAY, Patience
 
@@ -174,7 +175,7 @@ class Launcher:
 
     def _spawn(self, pipeline: str, record: Execution, lease: Lease, force: bool) -> subprocess.Popen[bytes]:
         command = self.command(pipeline, record.key, lease.nonce, "force" if force else "-")
-        environment = {**self.settings.environment, "PYTHONPATH": str(FUNCTIONS)}
+        environment = {**ENVIRONMENT, **self.settings.environment, "PYTHONPATH": str(FUNCTIONS)}
         self._log_path(pipeline).parent.mkdir(parents=True, exist_ok=True)
         with self._log_path(pipeline).open("wb") as output:
             return subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=FUNCTIONS)

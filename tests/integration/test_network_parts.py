@@ -1,4 +1,4 @@
-"""What a fit computes in its own, quicker way is what Keras computes."""
+"""What a fit computes in its own, quicker way is what Keras computes; its batches of pictures."""
 
 from typing import Any
 
@@ -27,3 +27,19 @@ def test_kernels_of_convolutions_go_by_muon_where_networks_begin_from_nothing(fo
 
 def test_norm_as_one_operation_gives_what_batch_normalization_gives(found: dict[str, Any]) -> None:
     assert max(found["norm"].values()) < 1e-4, found["norm"]
+
+
+def test_an_epoch_of_pictures_comes_again_as_it_was(found: dict[str, Any]) -> None:
+    batches = found["batches"]
+    assert batches["steps"] == [2, 2, 2]
+    assert batches["same"]
+    assert batches["another"] > 1
+
+
+def test_pictures_grow_during_the_fit_and_are_never_smaller_than_what_can_be_seen(found: dict[str, Any]) -> None:
+    assert found["batches"]["shapes"] == ["(32, 32, 32, 3)", "(32, 40, 40, 3)"]
+    assert found["batches"]["small"] == [24, 32, 40, 64]
+
+
+def test_augmentation_is_set_up_once_for_a_size_and_not_for_each_epoch(found: dict[str, Any]) -> None:
+    assert found["batches"]["traced"] == 2

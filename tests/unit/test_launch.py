@@ -149,6 +149,12 @@ def test_a_training_that_broke_tells_the_end_of_its_log(launched, store):
     assert "the cause of it" in record["reason"]
 
 
+def test_a_job_starts_with_what_tensorflow_reads_at_its_start_and_what_was_set_stays(launched, store):
+    line = "import os, sys; sys.exit(os.environ['TF_ENABLE_ONEDNN_OPTS'] + os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    launched(line, TF_CPP_MIN_LOG_LEVEL="0")
+    assert ended(store)["reason"] == "the job ended with code 1: 10"
+
+
 def test_a_job_that_lives_is_not_doubled_although_its_lease_ran_out(launched, store):
     launcher = launched("import time; time.sleep(60)", SABUESO_LEASE_S="0.2")
     wait_until(lambda: held_by(store, "jobs/flowers/train.json") is None)

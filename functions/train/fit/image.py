@@ -28,6 +28,8 @@ FULL_STRENGTH = 80
 # The first epochs see smaller pictures, at less than half the cost (Tan & Le 2021, arXiv:2104.00298). The last ones too
 # are smaller than those that will be answered: crops show things larger than they are (Touvron 2019, arXiv:1906.06423).
 LATE_SHARE, EARLY_SIZE, LATE_SIZE, EVEN = 0.4, 7 / 12, 5 / 6, 8
+# Smaller ones keep too little to see, and cost hardly less.
+LEAST_SIZE = 32
 
 
 def cached_size(image_size: int) -> int:
@@ -124,7 +126,8 @@ class ImageBatches:
 
     def side(self, epoch: int) -> int:
         """Of the pictures of that epoch; a multiple of what the strides divide it by, as far as they can."""
-        return EVEN * round(self.image_size * (LATE_SIZE if epoch >= self.late_from else EARLY_SIZE) / EVEN)
+        wanted = self.image_size * (LATE_SIZE if epoch >= self.late_from else EARLY_SIZE)
+        return min(self.image_size, max(LEAST_SIZE, EVEN * round(wanted / EVEN)))
 
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]:
         """Made beside the steps, ahead of them: by threads of its own, since tf.data takes many small steps' time."""
