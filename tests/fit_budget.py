@@ -6,6 +6,7 @@ Prints one JSON object: of each fit its plan, the seconds it took, the epochs th
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -29,15 +30,15 @@ class Died(Exception):
 
 
 class Timed:
-    """Batches whose steps take STEP_S, and `factor` times that once the clock is `slow_s` on."""
+    """Batches whose steps take STEP_S, and `factor` times that while the clock is `slow` seconds on."""
 
     epochs, late_share, optimizer = 1000, 0.0, "adamw"
     optimizer, learning_rate, weight_decay, smoothing = "adamw", RATE, 0.0, 0.0
     size = 16
 
-    def __init__(self, clock: Clock, steps: int, factor: float, slow_s: float) -> None:
+    def __init__(self, clock: Clock, steps: int, factor: float, slow: tuple[float, float]) -> None:
         self.clock, self.steps, self.factor = clock, steps, factor
-        self.slow_from = clock.now + slow_s
+        self.slow_from, self.slow_to = (clock.now + each for each in slow)
         generator = np.random.default_rng(0)
         self.inputs = generator.normal(size=(16, 4)).astype(np.float32)
         self.labels = (self.inputs[:, 0] > 0).astype(int)
@@ -47,21 +48,28 @@ class Timed:
 
     def epoch(self, number: int):
         for _ in range(self.steps):
-            self.clock.now += STEP_S * (self.factor if self.clock.now >= self.slow_from else 1)
+            self.clock.now += STEP_S * (self.factor if self.slow_from <= self.clock.now < self.slow_to else 1)
             yield (
                 keras.ops.convert_to_tensor(self.inputs),
                 keras.ops.convert_to_tensor(np.eye(2)[self.labels], "float32"),
             )
 
 
-def fit(folder: Path, steps: int = 10, factor: float = 1, slow_s: float = 0, dies: bool = False) -> dict:
+def fit(
+    folder: Path,
+    steps: int = 10,
+    factor: float = 1,
+    slow: tuple[float, float] = (0, math.inf),
+    dies: bool = False,
+    budget_s: float = BUDGET_S,
+) -> dict:
     clock = Clock()
     train.fit.fit.time = SimpleNamespace(monotonic=clock, time=time.time)
     keras.utils.set_random_seed(1)
     inputs = keras.Input((4,))
     embedding = keras.layers.Dense(3)(inputs)
     model = keras.Model(inputs, [keras.layers.Reshape((1, 2))(keras.layers.Dense(2)(embedding)), embedding])
-    batches = Timed(clock, steps, factor, slow_s)
+    batches = Timed(clock, steps, factor, slow)
     checkpoint = Checkpoint(FolderObjects(folder), "jobs/flowers/checkpoints/one/")
     checkpoint.due = lambda: True  # type: ignore[method-assign]
     began, seen, rates = clock.now, [], []
@@ -81,7 +89,7 @@ def fit(folder: Path, steps: int = 10, factor: float = 1, slow_s: float = 0, die
 
     one.forward = timed_forward
     try:
-        plan = one.run(BUDGET_S)
+        plan = one.run(budget_s)
     except Died:
         plan = checkpoint.plan()
     return {"plan": plan, "took_s": clock.now - began, "seen": seen, "last_rate": rates[-1]}
@@ -91,8 +99,9 @@ def main() -> None:
     home = Path(sys.argv[1])
     found = {
         "steady": fit(home / "steady"),
-        "slower": fit(home / "slower", factor=2, slow_s=4),
-        "few-epochs": fit(home / "few-epochs", steps=100, factor=5, slow_s=4),
+        "slower": fit(home / "slower", factor=2, slow=(4, math.inf)),
+        "few-epochs": fit(home / "few-epochs", steps=100, factor=5, slow=(4, math.inf)),
+        "slow-at-first": fit(home / "slow-at-first", factor=1.5, slow=(0, 0.36), budget_s=45),
         "died": fit(home / "died", dies=True),
         "taken-up": fit(home / "died", factor=3),
     }

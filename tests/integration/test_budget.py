@@ -33,6 +33,12 @@ def test_where_the_machine_becomes_slower_the_fit_ends_in_time_with_a_rate_of_ne
     assert slower["last_rate"] < 0.02 * RATE
 
 
+def test_a_machine_that_is_slow_while_the_first_steps_are_measured_gets_no_smaller_plan(fits: dict[str, Any]) -> None:
+    slow = fits["slow-at-first"]
+    assert slow["plan"]["step_ms"] == pytest.approx(20, abs=0.01)
+    assert 0.95 * 45 < slow["took_s"] <= 45
+
+
 def test_an_epoch_that_has_become_too_long_is_broken_off(fits: dict[str, Any]) -> None:
     few = fits["few-epochs"]
     assert few["plan"]["epochs"] == 3

@@ -19,7 +19,8 @@ from train.fit.checkpoint import Checkpoint
 from train.fit.optimizers import make_optimizer
 
 LOG = logging.getLogger("sabueso.train")
-PROBE_STEPS, PROBE_WARM = 9, 3
+# Steps that are measured for a plan: so many, and so long, as a share of the time; the first ones compile.
+PROBE_STEPS, PROBE_SHARE, PROBE_WARM = 9, 0.01, 3
 WARM_UP = 0.05
 LEAST_EPOCHS = 3
 # What a plan tells beside its epochs.
@@ -141,7 +142,9 @@ class Fit:
         late, self.head_epochs = self.batches.late_share, 0
         if self.head:
             late, self.head_epochs = 1 - HEAD_SHARE, 1
-        step_s = self._step_seconds(0) * (1 - late) + (self._step_seconds(1) * late if late else 0.0)
+        least_s = PROBE_SHARE * (until - time.monotonic())
+        step_s = self._step_seconds(0, least_s) * (1 - late)
+        step_s += self._step_seconds(1, least_s) * late if late else 0.0
         self._tune()
         began = time.monotonic()
         self._tune()
@@ -154,7 +157,7 @@ class Fit:
         plan |= {name: getattr(self.batches, name) for name in RECIPE}
         return {**plan, "head_epochs": math.ceil(HEAD_SHARE * epochs)} if self.head else plan
 
-    def _step_seconds(self, epoch: int) -> float:
+    def _step_seconds(self, epoch: int, least_s: float) -> float:
         """Lower quartile of the seconds of a step of that epoch, the first ones (which compile) left out.
 
         What else the machine does makes steps longer, never shorter, and passes; where it does not pass, the rate
@@ -162,13 +165,17 @@ class Fit:
         """
         step = self.head_step if epoch < self.head_epochs else self.step
         taken: list[float] = []
-        while len(taken) < PROBE_WARM + PROBE_STEPS:
+
+        def enough() -> bool:
+            return len(taken) >= PROBE_WARM + PROBE_STEPS and sum(taken[PROBE_WARM:]) >= least_s
+
+        while not enough():
             began = time.monotonic()
             for inputs, targets in self.batches.epoch(epoch):
                 float(step(inputs, targets, tf.constant(DECAY, tf.float32)))
                 taken.append(time.monotonic() - began)
                 began = time.monotonic()
-                if len(taken) == PROBE_WARM + PROBE_STEPS:
+                if enough():
                     break
         return float(np.quantile(taken[PROBE_WARM:], 0.25))
 
