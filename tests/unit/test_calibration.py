@@ -48,28 +48,6 @@ def test_no_temperature_nearby_has_a_lower_log_loss():
     assert loss <= min(nearby)
 
 
-def test_many_examples_tell_their_temperature_whatever_is_usual():
-    logits, labels = logits_at(1.4)
-    alone, usual = (best_temperature(logits, labels, one)[0] for one in (None, 0.7))
-    assert usual == pytest.approx(alone, rel=0.01)
-
-
-def test_a_few_examples_that_are_all_right_leave_the_usual_temperature_nearly_as_it_is():
-    logits = np.eye(3)[np.arange(12) % 3] * 3
-    assert best_temperature(logits, np.arange(12) % 3)[0] < 0.3
-    assert 0.45 < best_temperature(logits, np.arange(12) % 3, 0.6)[0] < 0.6
-
-
-def test_few_examples_and_a_usual_temperature_that_is_not_quite_theirs_tell_more_than_the_examples_alone():
-    errors = {None: [], 0.55: []}
-    for seed in range(60):
-        logits, labels = logits_at(0.65, 60, seed)
-        for usual, found in errors.items():
-            found.append(np.log(best_temperature(logits, labels, usual)[0] / 0.65))
-    alone, both = (np.sqrt(np.mean(np.square(found))) for found in errors.values())
-    assert both < 0.85 * alone
-
-
 @pytest.mark.parametrize(("wrong", "count"), [(0, 59), (3, 200), (40, 200), (17, 1000), (5, 5)])
 def test_the_bound_is_that_of_clopper_and_pearson(wrong, count):
     exact = stats.beta.ppf(0.95, wrong + 1, count - wrong) if wrong < count else 1.0

@@ -7,8 +7,6 @@ import numpy as np
 from train.judge.metrics import log_loss
 
 COLDEST, HOTTEST, LOOKS = 0.25, 8.0, 16
-# Of the logarithm of a temperature: how far tasks are from what their recipe mostly comes to.
-SPREAD = 0.2
 GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -25,17 +23,14 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def best_temperature(logits: np.ndarray, labels: np.ndarray, usual: float | None = None) -> tuple[float, float]:
+def best_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """The temperature of the lowest log loss, and that log loss (Guo et al. 2017, arXiv:1706.04599).
 
     By golden section on its logarithm, to half a percent: the loss has one minimum (it is convex in 1 / temperature).
-    `usual`: what the recipe mostly comes to. It is then the most likely one, if the logarithm is normal around that one
-    with SPREAD: 150 examples of two labels alone tell it to a sixth, and a dozen that are all right not at all.
     """
 
     def loss(place: float) -> float:
-        apart = 0.0 if usual is None else (place - float(np.log(usual))) / SPREAD
-        return float(log_loss(softmax(logits, float(np.exp(place))), labels).mean()) + apart**2 / 2 / len(labels)
+        return float(log_loss(softmax(logits, float(np.exp(place))), labels).mean())
 
     low, high = float(np.log(COLDEST)), float(np.log(HOTTEST))
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
@@ -49,5 +44,5 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray, usual: float | None
             low, left, at_left = left, right, at_right
             right = low + GOLDEN * (high - low)
             at_right = loss(right)
-    temperature = float(np.exp(min((at_left, left), (at_right, right))[1]))
-    return temperature, float(log_loss(softmax(logits, temperature), labels).mean())
+    found, place = min((at_left, left), (at_right, right))
+    return float(np.exp(place)), found

@@ -17,7 +17,7 @@ from train.bundle.export import compare_network, serving_network, write_golden, 
 from train.bundle.novelty import NearestRow, PictureNovelty, nearest_row, picture_novelty
 from train.bundle.thresholds import novelty_threshold, sure_threshold
 from train.fit.fit import predict_both
-from train.fit.kinds import Preparation, usual_temperature
+from train.fit.kinds import Preparation
 from train.fit.make_network import Fitted, Part
 from train.snapshot import FRACTIONS, SALT
 
@@ -38,7 +38,7 @@ def make_bundle(
     encoded, tune_labels = preparation.encode(tune[0]), tune[1]
     logits, embeddings = predict_both(model, encoded)
     novelty = _novelty(pipeline, fitted, train, (encoded, embeddings))
-    temperature = best_temperature(logits, tune_labels, usual_temperature(pipeline))[0]
+    temperature = best_temperature(logits, tune_labels)[0]
     sure, error = sure_threshold(softmax(logits, temperature), tune_labels)
     network = serving_network(model, novelty, temperature)
     write_network(network, folder)

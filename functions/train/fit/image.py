@@ -20,8 +20,6 @@ CROP_AREA = 0.25
 CROP_RATIO = (3 / 4, 4 / 3)
 COLOUR = 0.3
 MIX = 0.3
-# What sets the probabilities right after targets that are mixed and smoothed, as measured (docs/decisions.md).
-USUAL_TEMPERATURE = 0.55
 AHEAD = 2  # batches
 # Of fewer pictures smaller batches are made: an epoch needs its steps.
 FEW = 1000

@@ -12,7 +12,6 @@ import numpy as np
 
 from common.features import encode_rows, encoded_shape, fit_features
 from common.pipelines import Pipeline
-from train.fit import image, tabular
 from train.fit.backbones import (
     BackboneBatches,
     WeightedBatches,
@@ -90,11 +89,6 @@ def answering(pipeline: Pipeline, model: keras.Model) -> keras.Model:
     whole = _with_backbone(pipeline, "float32") if backbone else build_image(len(pipeline.labels))
     whole.set_weights(model.get_weights())
     return with_mirror(whole, pipeline.train.image_size)
-
-
-def usual_temperature(pipeline: Pipeline) -> float:
-    """What the logits of a fit are mostly to be divided by, so that the probabilities mean what they say."""
-    return image.USUAL_TEMPERATURE if pipeline.kind == "image" else tabular.USUAL_TEMPERATURE
 
 
 def make_batches(pipeline: Pipeline, preparation: Preparation, inputs: Sequence[Any], labels: np.ndarray) -> Batches:

@@ -14,8 +14,6 @@ CATEGORY_WIDTH = 16
 # Keras has 0.99: averages over 100 steps, which is many epochs of few rows.
 NORM_MOMENTUM = 0.9
 LAYERS, DROPOUT = 3, 0.15
-# What sets the probabilities right, as measured (docs/decisions.md).
-USUAL_TEMPERATURE = 0.9
 # With many rows wide layers learn what narrow ones can't hold.
 WIDTH, WIDE, WIDE_ROWS = 256, 384, 5_000
 # Members take away variance, of which few rows leave most; with many rows the time buys more as width and epochs.
