@@ -89,5 +89,8 @@ async function ask(url, signal, options) {
 
 export const getIndex = (signal) => call(address(), signal);
 export const getCard = (pipeline, signal) => call(address(pipeline), signal);
-export const classify = (pipeline, { body, type }, signal) =>
-  call(address(pipeline), signal, { method: "POST", body, headers: { "Content-Type": type } });
+export const classify = (pipeline, input, signal) => call(address(pipeline), signal, sending(input));
+/** As classify, and each prediction has an `explanation`. */
+export const explain = (pipeline, input, signal) => call(`${address(pipeline)}?explain=1`, signal, sending(input));
+
+const sending = ({ body, type }) => ({ method: "POST", body, headers: { "Content-Type": type } });

@@ -1,10 +1,11 @@
-import { Problem, classify } from "./api.js";
+import { Problem, classify, explain } from "./api.js";
 import { renderAnswer } from "./answer.js";
-import { el } from "./dom.js";
+import { bringIntoView, el } from "./dom.js";
 import { tabularInput } from "./form.js";
 import { say, t } from "./i18n.js";
 import { pictureInput } from "./picture.js";
 import { renderProblem } from "./problem.js";
+import { renderWhy } from "./why.js";
 
 /**
  * Input and answer of one pipeline, side by side. `signal` ends everything when another pipeline is shown;
@@ -45,11 +46,24 @@ export function renderAsk(card, signal, otherVersion) {
     answer.setAttribute("aria-busy", String(on));
   }
 
-  function show(answered) {
-    answer.replaceChildren(renderAnswer(answered, card));
-    button.focus({ preventScroll: true }); // a disabled button loses the focus
-    bringIntoView(answer);
+  function show(answered, request, ended) {
+    const why = renderWhy(answered, card, {
+      pictures: input.pictures,
+      ask: () => explain(card.pipeline, request, ended),
+      replaced: (other) => replace(other, request, ended),
+      signal: ended,
+    });
+    answer.replaceChildren(renderAnswer(answered, card, why));
     if (answered.model.version !== card.model.version) otherVersion();
+  }
+
+  /** Another version explained itself: its whole answer takes the place of the one before. */
+  function replace(answered, request, ended) {
+    show(answered, request, ended);
+    const note = el("p", { class: "replaced", tabindex: "-1" }, () => t("whyOther", answered.model));
+    answer.prepend(note);
+    note.focus({ preventScroll: true });
+    bringIntoView(note);
   }
 
   async function send() {
@@ -63,7 +77,11 @@ export function renderAsk(card, signal, otherVersion) {
       wait(true);
       answer.replaceChildren(el("p", { class: "nothing" }, () => t("sniffing")));
       const answered = await classify(card.pipeline, request, ended);
-      outcome = () => show(answered);
+      outcome = () => {
+        show(answered, request, ended);
+        button.focus({ preventScroll: true }); // a disabled button loses the focus
+        bringIntoView(answer);
+      };
     } catch (error) {
       outcome = () => complain(error);
     }
@@ -78,9 +96,4 @@ export function renderAsk(card, signal, otherVersion) {
   reset();
   return el("div", { class: "ask" }, form,
     el("section", { class: "output", "aria-labelledby": "answer-title" }, el("h2", { id: "answer-title" }, () => t("answer")), answer));
-}
-
-function bringIntoView(element) {
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  element.scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
 }

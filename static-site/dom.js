@@ -18,3 +18,9 @@ export function el(tag, attributes = {}, ...children) {
   }
   return element;
 }
+
+/** Scroll as little as shows all of it, or its top. */
+export function bringIntoView(element) {
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  element.scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
+}

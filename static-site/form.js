@@ -4,7 +4,8 @@ import { inLanguage, number, t } from "./i18n.js";
 
 /**
  * The form of a tabular pipeline, built from its input schema.
- * Like every input it gives: element, take() -> {body, type} or throws a Problem, point(errors) -> those without a field here.
+ * Like every input it gives: element, take() -> {body, type} or throws a Problem, point(errors) -> those without a field here,
+ * pictures() -> [{address, name, shape}] as they are shown: width / height, NaN of one that the browser can't show.
  */
 export function tabularInput(card, changed) {
   const { properties, required } = card.input.schema;
@@ -25,7 +26,7 @@ export function tabularInput(card, changed) {
   }
   element.addEventListener("input", changed);
 
-  return { element, take: () => take(fields), point: (errors) => point(fields, errors) };
+  return { element, take: () => take(fields), point: (errors) => point(fields, errors), pictures: () => [] };
 }
 
 function take(fields) {

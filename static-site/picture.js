@@ -9,6 +9,7 @@ export function pictureInput(card, changed, refused, signal) {
   const names = types.map((type) => type.slice("image/".length).toUpperCase()).join(", ");
   let picture = null;
   let address = null;
+  let image = null;
 
   const file = el("input", { type: "file", id: "picture", accept: "image/*", class: "unseen", "aria-describedby": "picture-limits" });
   const preview = el("div", { class: "preview", hidden: true });
@@ -47,7 +48,7 @@ export function pictureInput(card, changed, refused, signal) {
     }
     picture = chosen;
     address = URL.createObjectURL(chosen);
-    const image = el("img", { src: address, alt: () => t("preview", { name: chosen.name }) });
+    image = el("img", { src: address, alt: () => t("preview", { name: chosen.name }) });
     image.addEventListener("error", () => image.replaceWith(el("p", { class: "no-preview" }, () => t("noPreview"))));
     preview.replaceChildren(image, el("p", { class: "file-name", role: "status" }, () => `${chosen.name} · ${size(chosen.size)}`));
     preview.hidden = false;
@@ -68,6 +69,7 @@ export function pictureInput(card, changed, refused, signal) {
       return { body: picture, type: picture.type };
     },
     point: (errors) => errors,
+    pictures: () => [{ address, name: picture.name, shape: image.naturalWidth / image.naturalHeight }],
   };
 }
 

@@ -133,6 +133,40 @@ def predictions(pipeline: str) -> Document:
     }
 
 
+HEAT = [
+    [0.0, 0.0, 0.0, 0.0, 0.0],
+    [0.0, 0.3, 0.6, 0.0, 0.0],
+    [0.0, 0.6, 1.0, 0.4, 0.0],
+    [0.0, 0.1, 0.4, 0.2, 0.0],
+]
+
+
+def effect(column: str, value: float | str, typical: float | str, share: float) -> Document:
+    return {"column": column, "value": value, "typical": typical, "effect": share}
+
+
+EFFECTS = [
+    effect("Elevation", 2596, 2996.25, 0.312),
+    effect("Aspect", 51, 155, -0.0251),
+    effect("Slope", 3, 14, 0.0049),
+    effect("Hydrology", -6, 46, 0.0),
+    effect("Fire", 1200, 1980, -0.0021),
+    effect("Wilderness_Area", "Rawah", "Commanche", -0.18),
+    effect("Soil_Type", "C7745", "C7756", 0.005),
+]
+
+
+def explanation(pipeline: str) -> Document:
+    if pipeline == "pets":
+        return {"kind": "heatmap", "label": "cat", "values": [list(row) for row in HEAT]}
+    return {"kind": "effects", "label": "1", "effects": [dict(one) for one in EFFECTS]}
+
+
+def explained(answer: Document, explanation: Document) -> Document:
+    """The answer as `?explain=1` gives it."""
+    return answer | {"predictions": [one | {"explanation": explanation} for one in answer["predictions"]]}
+
+
 # What classify says with each status, in the pages' tests.
 KINDS = {
     400: "malformed",

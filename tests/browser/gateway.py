@@ -21,16 +21,18 @@ class Received:
     pipeline: str
     content_type: str
     body: bytes
+    query: str
 
 
 class Gateway:
-    """What it answers can be changed by a test: `card`, `index`, `refuse`, `hold`, `metas`."""
+    """What it answers can be changed by a test: `index`, `cards`, `answers`, `explanations`, `refuse`, `hold`, ..."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.index = documents.index()
         self.cards = {name: documents.card(name) for name in ("pets", "covertype")}
         self.answers = {name: documents.predictions(name) for name in ("pets", "covertype")}
+        self.explanations = {name: documents.explanation(name) for name in ("pets", "covertype")}
         self.refusal: Callable[[], Response] | None = None
         self.away: set[str] = set()  # pipelines whose card is asked for in vain
         self.asked: list[str] = []
@@ -95,9 +97,13 @@ def application(gateway: Gateway) -> Flask:
 
     @app.post("/function/classify/<pipeline>")
     def classify(pipeline: str) -> Response:
-        gateway.received.append(Received(pipeline, request.content_type or "", request.get_data()))
+        query = request.query_string.decode()
+        gateway.received.append(Received(pipeline, request.content_type or "", request.get_data(), query))
         gateway.release.wait(60)
-        return gateway.refusal() if gateway.refusal else jsonify(gateway.answers[pipeline])
+        if gateway.refusal:
+            return gateway.refusal()
+        answer = gateway.answers[pipeline]
+        return jsonify(documents.explained(answer, gateway.explanations[pipeline]) if query == "explain=1" else answer)
 
     @app.get("/")
     @app.get("/<path:name>")

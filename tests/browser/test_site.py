@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from browser import documents
 from browser.gateway import SITE, Gateway
+from browser.steps import CONTRAST, ask_why
 
 pytestmark = pytest.mark.browser
 
@@ -28,6 +29,10 @@ PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobil
         ("model_card", documents.card("covertype")),
         ("predictions", documents.predictions("pets")),
         ("predictions", documents.predictions("covertype")),
+        *(
+            ("predictions", documents.explained(documents.predictions(name), documents.explanation(name)))
+            for name in ("pets", "covertype")
+        ),
         ("problem", documents.problem(422, "no", [{"field": "Slope", "detail": "no"}])),
     ],
 )
@@ -180,7 +185,7 @@ def test_language_switch_rewrites_the_page_keeps_the_input_and_is_remembered(ope
 
 def test_every_sentence_exists_in_both_languages() -> None:
     """With the same facts to fill in: {n}, {date}..."""
-    english, spanish = (SITE / "i18n.js").read_text(encoding="utf-8").split("\n  es: {")
+    english, spanish = (SITE / "words.js").read_text(encoding="utf-8").split("\n  es: {")
     sentence = re.compile(r'^    (\w+): "(.*)",$', re.MULTILINE)
     facts = [
         {key: sorted(re.findall(r"\{\w+\}", words)) for key, words in sentence.findall(part)}
@@ -214,10 +219,12 @@ def test_page_makes_no_request_elsewhere_and_logs_no_errors(open_page: Open, gat
     page.reload()
     page.get_by_role("button", name="Classify").click()
     expect(page.locator("h3")).to_be_visible()
+    ask_why(page)
     page.get_by_role("link", name="Cats and dogs").click()
     page.set_input_files("#picture", picture)
     page.get_by_role("button", name="Classify").click()
     expect(page.locator("h3")).to_have_text("Cat")
+    ask_why(page)
     assert len(asked) > 10
     assert [url for url in asked if not url.startswith((f"{gateway.url}/", f"blob:{gateway.url}/"))] == []
     assert logged == []
@@ -276,21 +283,9 @@ def test_dark_and_light_follow_the_system_with_enough_contrast(open_page: Open) 
         page = open_page("covertype", color_scheme=scheme, reduced_motion="reduce")
         page.get_by_role("button", name="Classify").click()
         expect(page.locator("h3")).to_be_visible()
+        ask_why(page)
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-        for selector in (".hint", ".lead", ".status", ".send", ".facts dt", ".name p", "footer p", "summary"):
+        page_as_a_whole = (".hint", ".lead", ".status", ".send", ".facts dt", ".name p", "footer p", "summary")
+        for selector in (*page_as_a_whole, ".explanation h4", ".effects small", ".effects .others .bar-share"):
             assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, (scheme, selector)
     assert len(grounds) == 2
-
-
-# Contrast ratio of WCAG 2.2 between an element's text and the first ground painted behind it.
-CONTRAST = """(element) => {
-    const light = (color) => {
-        const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
-            .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    let ground = element;
-    while (getComputedStyle(ground).backgroundColor === "rgba(0, 0, 0, 0)") ground = ground.parentElement;
-    const pair = [getComputedStyle(element).color, getComputedStyle(ground).backgroundColor].map(light);
-    return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
-}"""

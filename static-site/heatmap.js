@@ -1,0 +1,103 @@
+import { el } from "./dom.js";
+import { list, say, t } from "./i18n.js";
+
+// From cool and dark to warm and light: lightness (OKLab) rises in even steps over black, grey and white pictures, so that
+// the order is seen without the hue too. The dark end dims what does not count.
+const RAMP = [[16, 20, 60], [106, 40, 112], [202, 66, 74], [246, 142, 52], [255, 226, 110]];
+const ALPHA = 0.58;
+const DOTS = 32; // of the canvas for each part of the picture; the browser stretches the rest of the way
+const MOST_DOTS = 512;
+const TALLEST_REM = 20;
+
+const PLACES = ["TopLeft", "Top", "TopRight", "Left", "Middle", "Right", "BottomLeft", "Bottom", "BottomRight"];
+const STRONG = 0.5; // of the strongest part
+const MOST_PLACES = 3;
+const LEGEND = [Array.from({ length: 33 }, (_, step) => step / 32)];
+
+/** Which parts of a picture speak for a label: `values` in rows, 0 to 1, over the whole of it. `title` says the label. */
+export function renderHeatmap({ values }, title, picture) {
+  if (!values.flat().some((value) => value > 0)) return el("p", {}, () => t("heatNone", { title: title() }));
+  const words = () => t("heatPlaces", { title: title(), places: places(values) });
+  const canvas = paint(el("canvas", { class: "heat", role: "img", "aria-label": words }), values);
+  const legend = paint(el("canvas", { class: "heat-scale" }), LEGEND);
+  return el("figure", {},
+    frame(canvas, picture),
+    el("figcaption", {},
+      el("span", {}, () => t("heatCaption", { title: title() })),
+      el("small", { class: "heat-legend", "aria-hidden": "true" },
+        el("span", {}, () => t("heatLess")), legend, el("span", {}, () => t("heatMore")))),
+    toggle(canvas));
+}
+
+/** The picture as large as fits, small ones too, with the canvas over it; the canvas alone where it can't be shown. */
+function frame(canvas, { address, name, shape }) {
+  if (!(shape > 0)) return el("div", {}, canvas, el("p", { class: "no-preview" }, () => t("noPreview")));
+  const element = el("div", { class: "heat-frame" }, el("img", { src: address, alt: () => t("preview", { name }) }), canvas);
+  element.style.aspectRatio = String(shape);
+  element.style.width = `min(100%, ${TALLEST_REM * shape}rem)`;
+  return element;
+}
+
+function toggle(canvas) {
+  const label = el("span");
+  const button = el("button", { type: "button", class: "quiet" }, label);
+  const name = () => say(label, () => t(canvas.hidden ? "heatShow" : "heatHide"));
+  button.addEventListener("click", () => {
+    canvas.hidden = !canvas.hidden;
+    name();
+  });
+  name();
+  return button;
+}
+
+function paint(canvas, values) {
+  const dots = Math.max(1, Math.min(DOTS, Math.floor(MOST_DOTS / Math.max(values.length, values[0].length))));
+  canvas.width = values[0].length * dots;
+  canvas.height = values.length * dots;
+  const context = canvas.getContext("2d");
+  const pixels = context.createImageData(canvas.width, canvas.height);
+  for (let y = 0, at = 0; y < canvas.height; y += 1) {
+    for (let x = 0; x < canvas.width; x += 1, at += 4) {
+      pixels.data.set(colour(between(values, (y + 0.5) / dots - 0.5, (x + 0.5) / dots - 0.5)), at);
+    }
+  }
+  context.putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+/** The value at a place between the middles of the parts: smooth, and never beyond theirs. */
+function between(values, row, column) {
+  const [top, bottom, down] = neighbours(row, values.length);
+  const [left, right, along] = neighbours(column, values[0].length);
+  const mix = (one, other, share) => one + (other - one) * share;
+  return mix(mix(values[top][left], values[top][right], along), mix(values[bottom][left], values[bottom][right], along), down);
+}
+
+function neighbours(place, count) {
+  const inside = Math.min(Math.max(place, 0), count - 1);
+  const first = Math.floor(inside);
+  const share = inside - first;
+  return [first, Math.min(first + 1, count - 1), share * share * (3 - 2 * share)];
+}
+
+/** Red, green, blue and alpha, 0 to 255, of a value from 0 to 1. */
+function colour(value) {
+  const step = Math.min(Math.max(value, 0), 1) * (RAMP.length - 1);
+  const low = Math.min(Math.floor(step), RAMP.length - 2);
+  const channels = RAMP[low].map((channel, which) => channel + (RAMP[low + 1][which] - channel) * (step - low));
+  return [...channels, 255 * ALPHA];
+}
+
+/** In words, for who does not see it: the ninths of the picture in which its strongest parts lie, strongest first. */
+function places(values) {
+  const strongest = [];
+  values.forEach((row, down) => row.forEach((value, along) => {
+    const ninth = 3 * Math.floor((3 * (down + 0.5)) / values.length) + Math.floor((3 * (along + 0.5)) / row.length);
+    strongest[ninth] = Math.max(strongest[ninth] ?? 0, value);
+  }));
+  const filled = Object.entries(strongest); // fewer than nine, of fewer than three rows or columns
+  const most = Math.max(...filled.map(([, value]) => value));
+  const strong = filled.filter(([, value]) => value >= STRONG * most).sort(([, one], [, other]) => other - one);
+  if (strong.length > (2 / 3) * filled.length) return t("placeAll");
+  return list(strong.slice(0, MOST_PLACES).map(([ninth]) => t(`place${PLACES[ninth]}`)));
+}
