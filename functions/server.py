@@ -1,11 +1,9 @@
-"""The process of a function: FUNCTION=classify -> that function's Flask app behind waitress."""
+"""The process of a function: FUNCTION=classify -> that function's application behind uvicorn."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -14,8 +12,10 @@ import time
 import traceback
 from typing import Any
 
-FUNCTIONS = {"fetch-batch": "fetch_batch", "train": "train", "classify": "classify"}
+FUNCTIONS = ("fetch-batch", "train", "classify")
 DRAIN_S, REACHED_S = 30.0, 1.0
+# Longer than the watchdog in front keeps an idle connection: if we closed it first, the call that comes then were lost.
+IDLE_S = 120
 
 
 def main() -> int:
@@ -26,87 +26,92 @@ def main() -> int:
     from common.errors import WrongSettings
     from common.settings import read_settings
 
+    # Meanwhile the champions are loaded: what a network computes lets other threads go on.
+    threading.Thread(target=importlib.import_module, args=("uvicorn.server",), daemon=True).start()
     try:
         settings = read_settings(os.environ)
         # Large bodies are kept in temporary files: in the one folder that may be written to.
         settings.scratch.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(settings.scratch)
-        app = importlib.import_module(f"{FUNCTIONS[name]}.app").create_app(settings)
+        application = create(name, settings)
         port = int(os.environ.get("PORT", "8080"))
     except WrongSettings as error:
         print(error.detail, file=sys.stderr)
         return 2
-    from waitress import create_server
+    return serve(application, os.environ.get("HOST", "0.0.0.0"), port, settings.linger_s)
 
-    server = create_server(
-        app,
-        host=os.environ.get("HOST", "0.0.0.0"),
-        port=port,
-        threads=settings.threads,
-        # Above the app's own limit, so that a body that is too large gets the problem document.
-        max_request_body_size=int(settings.max_body_mb * 4_000_000),
-        ident=None,
-    )
-    Ending(server, app.extensions.get("before_end"), settings.linger_s).on_signal()
+
+def create(name: str, settings: Any) -> Any:
+    """The function's ASGI application. Raises WrongSettings."""
+    if name == "classify":
+        return importlib.import_module("classify.quick").create(settings)
+    from common.web import application_of
+
+    return application_of(importlib.import_module(f"{name.replace('-', '_')}.app").create_app(settings), settings)
+
+
+def serve(application: Any, host: str, port: int, linger_s: float) -> int:
+    """Answer until SIGTERM; returns when all have their answers."""
+    from uvicorn.server import Server
+
+    class Ending(Server):
+        """On SIGTERM: `before_end`, then `linger_s` as ever, then no new connection, and the end with the last answer.
+
+        A watchdog in front sends SIGTERM on as soon as it gets one, but passes calls for its healthcheck_interval more.
+        Where the network was taken away first, loopback too (faasd does so), no answer can reach anybody: then at once.
+        """
+
+        begun = False
+
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            if not self.begun:
+                self.begun = True
+                threading.Thread(target=self._end, name="ending", daemon=True).start()
+
+        def _end(self) -> None:
+            if not _reachable(host, port):
+                os._exit(1)  # the watchdog then ends too, and does not wait for calls that nobody can answer
+            if application.before_end is not None:
+                try:
+                    application.before_end()
+                except Exception:  # the end comes all the same
+                    traceback.print_exc()
+            time.sleep(linger_s)
+            self.should_exit = True
+
+    server = Ending(configured(application, host, port))
     server.run()
-    return 0
+    return 0 if server.started else 1
 
 
-class Ending:
-    """On SIGTERM: `before`, then `linger_s` as ever, then no new connection, and the end once all have their answers.
+def configured(application: Any, host: str, port: int) -> Any:
+    """How uvicorn serves it: no access log (the application has its own), no WebSocket, no start-up of its own."""
+    from uvicorn.config import Config
 
-    A watchdog in front sends SIGTERM on as soon as it gets one, but passes calls for its healthcheck_interval more.
-    Where the network was taken away first, loopback too (faasd does so), no answer can reach anybody: then at once.
-    """
+    return Config(
+        application,
+        host=host,
+        port=port,
+        http="httptools",
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=int(DRAIN_S),
+    )
 
-    def __init__(self, server: Any, before: Any, linger_s: float) -> None:
-        self.server, self.before, self.linger_s = server, before, linger_s
-        self._begun = self._answered = False
 
-    def on_signal(self) -> None:
-        signal.signal(signal.SIGTERM, self._signalled)
-
-    def _signalled(self, number: int, frame: Any) -> None:
-        if self._answered:
-            raise SystemExit(0)  # out of the server's loop
-        if not self._begun:
-            self._begun = True
-            threading.Thread(target=self._end, name="ending", daemon=True).start()
-
-    def _end(self) -> None:
-        if not self._reachable():
-            os._exit(1)  # the watchdog then ends too, and does not wait for calls that nobody can answer
-        if self.before is not None:
-            try:
-                self.before()
-            except Exception:  # the end comes all the same
-                traceback.print_exc()
-        time.sleep(self.linger_s)
-        self.server.trigger.pull_trigger(self._close)
-        until = time.monotonic() + DRAIN_S
-        while self._busy() and time.monotonic() < until:
-            time.sleep(0.02)
-        self._answered = True
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    def _reachable(self) -> bool:
-        try:
-            with socket.create_connection((self.server.effective_host, self.server.effective_port), REACHED_S):
-                return True
-        except OSError:
-            return False
-
-    def _close(self) -> None:
-        """Close the listening socket, in the server's own loop; open connections stay."""
-        from waitress.wasyncore import dispatcher
-
-        dispatcher.close(self.server)
-
-    def _busy(self) -> bool:
-        with contextlib.suppress(RuntimeError):  # the loop has just changed it
-            channels = list(self.server.active_channels.values())
-            return any(one.request is not None or one.requests or one.total_outbufs_len for one in channels)
-        return True
+def _reachable(host: str, port: int) -> bool:
+    """True if a connection to this very server can be made."""
+    try:
+        with socket.create_connection(("127.0.0.1" if host in ("0.0.0.0", "") else host, port), REACHED_S):
+            return True
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":

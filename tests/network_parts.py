@@ -4,11 +4,17 @@ Prints one JSON object: the largest differences, relative to the largest value.
 """
 
 import json
+import tempfile
+from pathlib import Path
 
 import keras
 import numpy as np
 
-from train.fit.image import NORM_MOMENTUM, ImageBatches, Norm
+from common.bundle import NETWORK
+from common.network import Network
+from train.bundle.export import serving_network, write_network
+from train.bundle.novelty import picture_novelty
+from train.fit.image import NORM_MOMENTUM, ImageBatches, Norm, build_image, with_mirror
 from train.fit.optimizers import Muon, make_optimizer
 
 SHAPES = ((288, 64), (128, 64), (100, 64), (64, 64), (64, 300))
@@ -80,9 +86,29 @@ def batches(generator: np.random.Generator) -> dict[str, object]:
     }
 
 
+def heat(generator: np.random.Generator, folder: Path) -> dict[str, object]:
+    """What each part of a picture adds to the logits, and whether the exported network says the same."""
+    model = build_image(3)
+    model.set_weights([generator.normal(0.2, 0.1, one.shape).astype(np.float32) ** 2 for one in model.weights])
+    whole, pixels = with_mirror(model, 64), generator.uniform(0, 255, (5, 64, 64, 3)).astype(np.float32)
+    logits, embedding, parts = (np.array(one) for one in whole(pixels))
+    bias = model.get_layer("head").get_weights()[1]
+    serving = serving_network(whole, picture_novelty((pixels, embedding), np.arange(5) % 3, (pixels, embedding)), 1.0)
+    write_network(serving, folder)
+    found = Network(folder / NETWORK).run(pixels[:1])
+    return {
+        "shape": list(parts.shape),
+        "sum": apart(parts.mean(axis=(1, 2)) + bias, logits.mean(axis=1)),
+        "exported": apart(found["heat"], parts[:1]),
+        "mirrored": apart(np.array(whole(pixels[:, :, ::-1])[2])[:, :, ::-1], parts),
+    }
+
+
 def main() -> None:
     generator = np.random.default_rng(0)
     found = {"orthogonal": orthogonal(generator), "convolution": convolution(generator), "norm": norm(generator)}
+    with tempfile.TemporaryDirectory() as folder:
+        found["heat"] = heat(generator, Path(folder))
     print(json.dumps({**found, "batches": batches(generator)}))
 
 

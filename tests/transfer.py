@@ -164,7 +164,7 @@ def a_fit(
     found["steps"] = int(fit.optimizer.iterations)
     found["accuracies"] = [point["tune_accuracy"] for point in fit.curve]
     if weights is not None:
-        answers = predict_both(answering(pipeline, model), encoded[0])[0]
+        answers = predict_both(answering(pipeline, model, preparation, encoded), encoded[0])[0]
         found["accuracy"] = float((answers.argmax(axis=1) == tune[1]).mean())
     backbone.save_weights(checkpoint.objects.root / "last.weights.h5")
     return found

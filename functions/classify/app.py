@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
-import numpy as np
 from flask import Flask, Response, request
 
+from classify.answers import Answers, Call
 from classify.card import model_card
 from classify.champions import Champions
-from classify.inputs import read_pictures, read_rows
+from classify.inputs import checked_files
 from classify.openapi import OPENAPI
-from common.bundle import Bundle
-from common.errors import FieldError, Malformed, Unusable
-from common.network import Array, predictions
 from common.pipelines import pick, read_pipelines
-from common.registry import Registry
 from common.settings import Settings
-from common.web import answer, make_app
+from common.tally import Tally
+from common.web import answer, as_response, make_app
 
 
 def create_app(settings: Settings, champions: Champions | None = None) -> Flask:
     """The Flask app, its background refresh started. Raises WrongSettings."""
     pipelines = read_pipelines(settings.pipelines)
-    kept = champions or Champions(settings, pipelines, Registry(settings))
-    app = make_app("classify", settings, OPENAPI, lambda: None if kept.tried else "no look at MLflow has ended")
+    kept = champions or Champions(settings, pipelines)
+    kept.start()
+    return make_flask(settings, kept, Answers(pipelines, kept, settings.threads), Tally("classify"))
+
+
+def make_flask(settings: Settings, kept: Champions, answers: Answers, tally: Tally) -> Flask:
+    """The Flask app around what serves already."""
+    pipelines = kept.pipelines
+    app = make_app("classify", settings, OPENAPI, kept.missing, tally)
 
     @app.get("/")
     def index() -> Response:
@@ -50,42 +52,11 @@ def create_app(settings: Settings, champions: Champions | None = None) -> Flask:
 
     @app.post("/<name>")
     def classify(name: str) -> Response:
-        pick(pipelines, name)
-        if request.args:
-            raise Malformed(f"unknown parameters: {', '.join(sorted(request.args))}")
-        champion = kept.get(name)
-        contract = champion.bundle.contract
-        if contract["kind"] == "image":
-            probabilities, novelty = _classify_pictures(champion.bundle, read_pictures(request))
-        else:
-            probabilities, novelty = champion.bundle.predict(read_rows(request, contract["columns"]))
-        found = predictions(probabilities, novelty, contract)
-        if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
-            return _csv(found, champion.version)
-        return answer(pipeline=name, model={"name": name, "version": champion.version}, predictions=found)
+        query, accept = request.query_string.decode("latin1"), request.headers.get("Accept", "")
+        files = None
+        if request.mimetype == "multipart/form-data" and pick(pipelines, name).kind == "image":
+            files = checked_files([file.read() for file in request.files.getlist("image")])
+        body = b"" if files else request.get_data()
+        return as_response(answers.reply(Call(name, query, request.mimetype, accept, body, files)))
 
-    kept.start()
     return app
-
-
-def _classify_pictures(bundle: Bundle, files: list[bytes]) -> tuple[Array, Array]:
-    """Raises Unusable, naming the picture that is none."""
-    arrays = []
-    for place, file in enumerate(files):
-        try:
-            arrays.append(bundle.encode([file])[0])
-        except Unusable as error:
-            field = "image" if len(files) == 1 else f"image[{place}]"
-            raise Unusable(f"{field}: {error.detail}", (FieldError(field, error.detail),)) from None
-    return bundle.network.predict(np.stack(arrays))
-
-
-def _csv(found: list[dict[str, Any]], version: str) -> Response:
-    text = io.StringIO(newline="")
-    labels = list(found[0]["probabilities"])
-    writer = csv.writer(text)
-    writer.writerow(["label", "status", "confidence", *(f"probability_{label}" for label in labels), "version"])
-    for one in found:
-        shares = [one["probabilities"][label] for label in labels]
-        writer.writerow([one["label"], one["status"], one["confidence"], *shares, version])
-    return Response(text.getvalue(), mimetype="text/csv")

@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common.bundle import Bundle
 from common.errors import BundleRefused, NoModel, RegistryUnavailable, WrongSettings
 from common.executions import timestamp
+from common.log import log
 from common.pipelines import Pipeline
-from common.registry import Registry
 from common.settings import Settings
-from common.web import log
+
+if TYPE_CHECKING:
+    from common.registry import Registry
 
 KEPT = "kept-version"
 # A refused version is fetched again after the time of so many looks: what it was refused for may have been mended.
@@ -51,11 +54,14 @@ class Slot:
 
 @dataclass
 class Champions:
-    """All pipelines' champions. `refresh` runs in one thread; answering threads only read."""
+    """All pipelines' champions. `refresh` runs in one thread; answering threads only read.
+
+    Without a `registry` the settings' one is asked: its library is loaded at the first look, after a kept champion.
+    """
 
     settings: Settings
     pipelines: Mapping[str, Pipeline]
-    registry: Registry
+    registry: Registry | None = None
     slots: dict[str, Slot] = field(default_factory=dict)
     tried: bool = False
     clock: Callable[[], float] = time.monotonic
@@ -63,6 +69,10 @@ class Champions:
 
     def __post_init__(self) -> None:
         self.slots = {name: Slot() for name in self.pipelines}
+
+    def missing(self) -> str | None:
+        """What a replica that is not ready yet waits for."""
+        return None if self.tried else "no look at MLflow has ended"
 
     def get(self, name: str) -> Champion:
         """The champion that answers now. Raises NoModel, saying why there is none."""
@@ -112,8 +122,15 @@ class Champions:
         slot.why_none = why
         slot.stale_since = slot.stale_since or timestamp()
 
+    def _mlflow(self) -> Registry:
+        if self.registry is None:
+            from common.registry import Registry
+
+            self.registry = Registry(self.settings)
+        return self.registry
+
     def _refresh(self, name: str, slot: Slot) -> None:
-        version = self.registry.version_of(name)
+        version = self._mlflow().version_of(name)
         if version is None:
             if slot.champion is None:
                 slot.why_none = "nothing has been promoted yet; collect and train first"
@@ -149,7 +166,7 @@ class Champions:
         except BundleRefused:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
-            self.registry.download_bundle(name, version, part)
+            self._mlflow().download_bundle(name, version, part)
             part.rename(whole)
             bundle = self._checked(whole)
         (home / f"{KEPT}.part").write_text(version)

@@ -1,86 +1,140 @@
-"""From a request to the inputs of a bundle, or to an error that names what is wrong."""
+"""From a body to the inputs of a bundle, or to an error that names what is wrong."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from operator import itemgetter
 from typing import Any
 
-from flask import Request
-
+from common.bundle import Bundle
 from common.datasets import csv_rows
 from common.errors import FieldError, Malformed, Unusable, WrongType
-from common.features import read_row
+from common.features import read_columns, read_row
+from common.http import read_json
+from common.network import Array
 from common.pictures import CONTENT_TYPES
-from common.web import json_body
 
 MOST_ERRORS = 100
 MOST_PICTURES = 100
+# Rows that are read at once: enough to work on whole columns, few enough to hold them as Python's objects. A body of
+# fewer bytes is read row by row.
+BLOCK = 2048
+Columns = Sequence[Mapping[str, Any]]
 
 
-def read_pictures(request: Request) -> list[bytes]:
-    """The picture files of a raw image/* body or of multipart fields `image`.
-
-    Raises WrongType, Malformed (nothing sent), TooLarge.
-    """
-    if request.mimetype == "multipart/form-data":
-        files = request.files.getlist("image")
-        if not files:
-            raise Malformed("the form holds no file in a field `image`", (FieldError("image", "missing"),))
-        if len(files) > MOST_PICTURES:
-            raise Malformed(f"{len(files)} pictures; {MOST_PICTURES} are the most in one call")
-        bodies = [file.read() for file in files]
-    elif request.mimetype.startswith("image/"):
-        bodies = [request.get_data()]
-    elif not request.get_data():
+def picture_files(mimetype: str, body: bytes) -> list[bytes]:
+    """The picture file of a raw image/* body. Raises WrongType, Malformed."""
+    if mimetype.startswith("image/"):
+        return checked_files([body])
+    if not body:
         raise _no_picture()
-    else:
-        raise WrongType(
-            f"{request.mimetype or 'no content type'} is not taken: send a picture as {', '.join(CONTENT_TYPES)}, "
-            "or multipart/form-data with fields `image`"
-        )
-    if not all(bodies):
+    raise WrongType(
+        f"{mimetype or 'no content type'} is not taken: send a picture as {', '.join(CONTENT_TYPES)}, "
+        "or multipart/form-data with fields `image`"
+    )
+
+
+def checked_files(files: list[bytes]) -> list[bytes]:
+    """The files of a form's fields `image`, if there are any and not too many. Raises Malformed."""
+    if not files:
+        raise Malformed("the form holds no file in a field `image`", (FieldError("image", "missing"),))
+    if len(files) > MOST_PICTURES:
+        raise Malformed(f"{len(files)} pictures; {MOST_PICTURES} are the most in one call")
+    if not all(files):
         raise _no_picture()
-    return bodies
+    return files
 
 
 def _no_picture() -> Malformed:
     return Malformed("the body is empty: send a picture", (FieldError("image", "missing"),))
 
 
-def read_rows(request: Request, columns: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """The rows of a JSON object, a JSON list or a CSV with header, as values in the columns' order.
+def encoded_blocks(mimetype: str, body: bytes, bundle: Bundle) -> Iterator[Array]:
+    """The rows of a JSON object, a JSON list or a CSV with header, as the network takes them: float32 (n, width).
 
-    Raises WrongType, Malformed, Unusable with the field of every mistake.
+    Block by block. Raises WrongType, Malformed; and at the end Unusable with the field of every mistake.
     """
-    if request.mimetype == "text/csv":
-        records: list[Any] = _csv_records(request, columns)
-        single = False
-    elif request.mimetype == "application/json":
-        body = json_body()
-        single = isinstance(body, dict)
-        records = [body] if single else body
-    elif not request.get_data():
+    columns, encoder = bundle.contract["columns"], bundle.encoder
+    if encoder is None:
+        raise ValueError("a bundle for pictures takes no rows")
+    if len(body) < BLOCK:
+        yield encoder.rows(read_values(mimetype, body, columns))
+        return
+    records, _ = _records(mimetype, body, columns)
+    names = [column["name"] for column in columns]
+    errors: list[FieldError] = []
+    at = 0
+    while len(errors) < MOST_ERRORS and (block := list(islice(records, BLOCK))):
+        by_column = _by_column(block, names)
+        found = None if by_column is None else read_columns(by_column, columns)
+        if found is None:
+            values, wrong = _one_by_one(block, columns, at)
+            errors += wrong
+            if not errors:
+                yield encoder.rows(values)
+        elif not errors:
+            yield encoder.columns(found, len(block))
+        at += len(block)
+    _refuse(errors)
+
+
+def read_values(mimetype: str, body: bytes, columns: Columns) -> list[tuple[Any, ...]]:
+    """The same rows as values in the columns' order. Raises the same."""
+    records, single = _records(mimetype, body, columns)
+    rows, errors = _one_by_one(list(records), columns, None if single else 0)
+    _refuse(errors)
+    return rows
+
+
+def _records(mimetype: str, body: bytes, columns: Columns) -> tuple[Iterator[Any], bool]:
+    """Rows: of a CSV as tuples in the columns' order, of JSON as what stands in the list; and whether it is no list."""
+    single = False
+    if mimetype == "text/csv":
+        try:
+            text = body.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise Malformed("the CSV is not UTF-8") from None
+        names = [column["name"] for column in columns]
+        records: Iterator[Any] = map(tuple, csv_rows(io.StringIO(text, newline=""), names))
+    elif mimetype == "application/json":
+        found = read_json(body)
+        single = isinstance(found, dict)
+        records = iter([found] if single else found if isinstance(found, list) else [])
+    elif not body:
         raise Malformed("the body is empty: send a JSON object, a list of them, or a CSV")
     else:
-        raise WrongType(f"{request.mimetype or 'no content type'} is not taken: send application/json or text/csv")
-    if not isinstance(records, list) or not records:
+        raise WrongType(f"{mimetype or 'no content type'} is not taken: send application/json or text/csv")
+    first = list(islice(records, 1))
+    if not first:
         raise Malformed("the body must be a JSON object or a list of at least one")
-    return _checked(records, columns, single)
+    return chain(first, records), single
 
 
-def _csv_records(request: Request, columns: list[dict[str, Any]]) -> list[dict[str, str]]:
+def _by_column(block: list[Any], names: list[str]) -> list[Sequence[Any]] | None:
+    """The columns of rows that have all of them and no other; None if any has not."""
+    if type(block[0]) is tuple:
+        return list(zip(*block, strict=True))
+    wanted = set(names)
+    if not all(type(one) is dict and one.keys() == wanted for one in block):
+        return None
+    if len(names) == 1:
+        return [[one[names[0]] for one in block]]
+    return list(zip(*map(itemgetter(*names), block), strict=True))
+
+
+def _one_by_one(
+    records: list[Any], columns: Columns, first: int | None
+) -> tuple[list[tuple[Any, ...]], list[FieldError]]:
+    """Values and mistakes, row by row. `first`: the place of the first in the body; None for a single one."""
     names = [column["name"] for column in columns]
-    try:
-        text = request.get_data().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise Malformed("the CSV is not UTF-8") from None
-    return [dict(zip(names, row, strict=True)) for row in csv_rows(io.StringIO(text, newline=""), names)]
-
-
-def _checked(records: list[Any], columns: list[dict[str, Any]], single: bool) -> list[tuple[Any, ...]]:
-    rows, errors = [], []
-    for place, record in enumerate(records):
-        where = "" if single else f"rows[{place}]."
+    rows: list[tuple[Any, ...]] = []
+    errors: list[FieldError] = []
+    for place, record in enumerate(records, start=first or 0):
+        where = "" if first is None else f"rows[{place}]."
+        if type(record) is tuple:
+            record = dict(zip(names, record, strict=True))
         if not isinstance(record, dict):
             errors.append(FieldError(where.rstrip("."), "must be a JSON object"))
             continue
@@ -89,7 +143,10 @@ def _checked(records: list[Any], columns: list[dict[str, Any]], single: bool) ->
         rows.append(values)
         if len(errors) >= MOST_ERRORS:
             break
+    return rows, errors
+
+
+def _refuse(errors: list[FieldError]) -> None:
     if errors:
         told = "; ".join(f"{one.field}: {one.detail}" for one in errors[:3])
         raise Unusable(f"{told}{' ...' if len(errors) > 3 else ''}", tuple(errors))
-    return rows

@@ -25,6 +25,7 @@ OPENAPI = document(
             "post": call(
                 "Classify a picture, several, a row or many",
                 "predictions",
+                query={"explain": {"schema": {"enum": ["0", "1"]}, "description": "1: each answer tells why"}},
                 body={
                     **dict.fromkeys(CONTENT_TYPES, _PICTURE),
                     "multipart/form-data": _FORM,

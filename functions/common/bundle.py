@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from common.errors import BundleRefused
-from common.features import encode_rows, read_row
+from common.features import Encoder, read_row
 from common.network import Array, Network
 from common.pictures import decode_picture
 
 FORMAT = 1
-PICTURES_AT_ONCE = 256
 CONTRACT, NETWORK, GOLDEN = "contract.json", "network.tflite", "golden.npz"
 ROWS_APART, FILES_APART = 1e-4, 0.02
 PIXELS_APART = 1e-3
@@ -56,38 +56,42 @@ def check_contract(text: bytes, key: str) -> dict[str, Any]:
 class Bundle:
     """A verified bundle, ready to predict. Raises BundleRefused if a file or a golden answer differs."""
 
-    def __init__(self, folder: Path, key: str, threads: int = 1) -> None:
+    def __init__(self, folder: Path, key: str) -> None:
         self.folder = folder
         try:
             self.contract = check_contract((folder / CONTRACT).read_bytes(), key)
-            for name, digest in self.contract["files"].items():
-                if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
-                    raise BundleRefused(f"{name} is not the file that was signed")
+            files = {name: (folder / name).read_bytes() for name in self.contract["files"]}
         except OSError as error:
             raise BundleRefused(f"the bundle in {folder} is not whole: {error.strerror}") from None
-        self.network = Network(folder / NETWORK, threads)
+        for name, digest in self.contract["files"].items():
+            if hashlib.sha256(files[name]).hexdigest() != digest:
+                raise BundleRefused(f"{name} is not the file that was signed")
+        if not {NETWORK, GOLDEN} <= files.keys():
+            raise BundleRefused("contract.json names no network or no golden examples")
+        # What was hashed is what runs; the folder may go while it serves.
+        self.network, self._golden = Network(files[NETWORK]), files[GOLDEN]
+        self.encoder = Encoder(self.contract["features"]["columns"]) if self.contract["kind"] == "tabular" else None
 
     def encode(self, inputs: list[Any]) -> Array:
         """Raw inputs -> what the network takes: rows as tuples of values, pictures as encoded files.
 
         Raises Unusable for a file that is no picture.
         """
-        if self.contract["kind"] == "image":
+        if self.encoder is None:
             size = self.contract["features"]["image_size"]
             return np.stack([decode_picture(body, size) for body in inputs]).astype(np.float32)
-        return encode_rows(inputs, self.contract["features"]["columns"])
+        return self.encoder.rows(inputs)
 
     def predict(self, inputs: list[Any]) -> tuple[Array, Array]:
-        """Raw inputs -> probabilities (n, labels) and novelty (n,)."""
-        step = PICTURES_AT_ONCE if self.contract["kind"] == "image" else len(inputs)
-        if len(inputs) <= step:
+        """Raw inputs -> probabilities (n, labels) and novelty (n,). Pictures one by one: decoded, they are large."""
+        if self.encoder is not None or len(inputs) < 2:
             return self.network.predict(self.encode(inputs))
-        parts = [self.network.predict(self.encode(inputs[at : at + step])) for at in range(0, len(inputs), step)]
+        parts = [self.network.predict(self.encode([one])) for one in inputs]
         return np.concatenate([one[0] for one in parts]), np.concatenate([one[1] for one in parts])
 
     def check_golden(self) -> None:
         """Answer the golden examples again. Raises BundleRefused if an answer differs from training's."""
-        with np.load(self.folder / GOLDEN, allow_pickle=False) as golden:
+        with np.load(io.BytesIO(self._golden), allow_pickle=False) as golden:
             wanted = golden["probabilities"]
             if self.contract["kind"] == "image":
                 pixels, _ = self.network.predict(golden["pixels"].astype(np.float32))

@@ -115,8 +115,12 @@ def csv_rows(lines: Iterable[str], names: Sequence[str]) -> Iterator[list[str]]:
         if missing:
             raise Unusable(f"the CSV lacks columns: {', '.join(one.field for one in missing)}", tuple(missing))
         places = [header.index(name) for name in names]
+        whole, as_they_are = max(places) + 1, places == list(range(len(header)))
         for row in reader:
-            if row:
-                yield [row[place] if place < len(row) else "" for place in places]
+            if len(row) == whole and as_they_are:
+                yield row
+            elif row:
+                row += [""] * (whole - len(row))
+                yield [row[place] for place in places]
     except csv.Error as error:
         raise Unusable(f"not a CSV: {error}") from None

@@ -14,9 +14,10 @@ def call(
     status: int = 200,
     body: dict[str, Any] | None = None,
     token: bool = False,
+    query: dict[str, dict[str, Any]] | None = None,
     problems: tuple[int, ...] = (),
 ) -> dict[str, Any]:
-    """One operation: what it does, the name of its answer's schema, the errors to expect."""
+    """One operation: what it does, the name of its answer's schema, its parameters, the errors to expect."""
     codes = sorted({*problems, *((401,) if token else ())})
     told: dict[str, Any] = {
         "summary": summary,
@@ -33,6 +34,8 @@ def call(
     }
     if body is not None:
         told["requestBody"] = {"content": body}
+    if query:
+        told["parameters"] = [{"name": name, "in": "query", **one} for name, one in query.items()]
     if token:
         told["security"] = [{"token": []}]
     return told

@@ -13,6 +13,7 @@ import numpy as np
 from common.errors import FieldError
 
 Value = float | str
+Values = Sequence[Value] | np.ndarray[Any, Any]
 MAX_TEXT = 200
 # Beyond it the clipped number is 3 all the same, and its square would overflow.
 FAR = 1e9
@@ -75,6 +76,50 @@ def read_row(
     return tuple(values), errors
 
 
+def read_columns(raw: Sequence[Sequence[Any]], columns: Sequence[Mapping[str, Any]]) -> list[Values] | None:
+    """The values of many rows at once, column by column, as `read_row` finds them.
+
+    None where any of them is wrong, or of a type that takes a closer look: `read_row` then tells which.
+    """
+    found: list[Values] = []
+    for values, column in zip(raw, columns, strict=True):
+        kinds = set(map(type, values))
+        one = _numbers(values, kinds, column) if column["type"] == "number" else _texts(values, kinds, column)
+        if one is None:
+            return None
+        found.append(one)
+    return found
+
+
+def _numbers(values: Sequence[Any], kinds: set[type], column: Mapping[str, Any]) -> np.ndarray[Any, Any] | None:
+    try:
+        if kinds == {str}:
+            if "_" in "".join(values):
+                return None
+            found = np.fromiter(map(float, values), np.float64, len(values))
+        elif kinds <= {int, float}:
+            found = np.array(values, dtype=np.float64)
+        else:
+            return None
+    except (ValueError, OverflowError):
+        return None
+    low, high = column.get("min"), column.get("max")
+    good = np.isfinite(found).all() and (low is None or found.min() >= low) and (high is None or found.max() <= high)
+    return found if good else None
+
+
+def _texts(values: Sequence[Any], kinds: set[type], column: Mapping[str, Any]) -> list[Value] | None:
+    if kinds != {str}:
+        return None
+    known = {}
+    for raw in set(values):
+        value, error = read_value(raw, column)
+        if error is not None or value is None:
+            return None
+        known[raw] = value
+    return [known[raw] for raw in values]
+
+
 def canonical_row(values: Sequence[Value]) -> bytes:
     """The one spelling of a row: `51` and `51.0` are the same number, and so are `0` and `-0`."""
     return json.dumps([value if isinstance(value, str) else repr(float(value) + 0.0) for value in values]).encode()
@@ -107,26 +152,57 @@ def fit_features(rows: Sequence[Sequence[Value]], columns: Sequence[Mapping[str,
     return parameters
 
 
-def encode_rows(rows: Sequence[Sequence[Value]], parameters: Sequence[Mapping[str, Any]]) -> np.ndarray[Any, Any]:
-    """Rows -> float32 (n, width): numbers first (a cyclic one as sine and cosine), then category indices.
+class Encoder:
+    """Values -> float32 (n, width): numbers first (a cyclic one as sine and cosine), then category indices.
 
     Numbers are clipped smoothly to (-3, 3): x / sqrt(1 + (x/3)^2), as RealMLP does.
     """
-    numbers, categories = [], []
-    for index, parameter in enumerate(parameters):
-        column = [row[index] for row in rows]
-        if parameter["type"] == "category":
-            slots = {text: slot for slot, text in enumerate(parameter["vocabulary"], start=1)}
-            categories.append(np.array([slots.get(str(value), 0) for value in column], dtype=np.float32))
-        elif parameter["type"] == "cyclic":
-            angle = np.array(column, dtype=np.float64) * (2 * np.pi / parameter["period"])
-            numbers += [np.sin(angle), np.cos(angle)]
-        else:
+
+    def __init__(self, parameters: Sequence[Mapping[str, Any]]) -> None:
+        numbers, place = encoded_shape(parameters)[0], 0
+        self._slots: list[tuple[int, int, dict[str, int]]] = []
+        self._plain: list[int] = []
+        self._cyclic: list[int] = []
+        to_plain: list[int] = []
+        to_cyclic: list[int] = []
+        for index, parameter in enumerate(parameters):
+            if parameter["type"] == "category":
+                slots = {text: slot for slot, text in enumerate(parameter["vocabulary"], start=1)}
+                self._slots.append((index, numbers + len(self._slots), slots))
+                continue
+            cyclic = parameter["type"] == "cyclic"
+            (self._cyclic if cyclic else self._plain).append(index)
+            (to_cyclic if cyclic else to_plain).append(place)
+            place += 2 if cyclic else 1
+        self.width = numbers + len(self._slots)
+        self._to_plain, self._to_cyclic = to_plain, to_cyclic
+        self._centres = np.array([[parameters[one]["centre"]] for one in self._plain])
+        self._scales = np.array([[parameters[one]["scale"]] for one in self._plain])
+        self._turns = np.array([[2 * np.pi / parameters[one]["period"]] for one in self._cyclic])
+
+    def rows(self, rows: Sequence[Sequence[Value]]) -> np.ndarray[Any, Any]:
+        return self.columns(list(zip(*rows, strict=True)), len(rows)) if rows else np.zeros((0, self.width), np.float32)
+
+    def columns(self, values: Sequence[Values], count: int) -> np.ndarray[Any, Any]:
+        """`values`: one sequence of so many for each column, in the columns' order."""
+        found = np.empty((count, self.width), dtype=np.float32)
+        if self._plain:
+            numbers = np.array([values[one] for one in self._plain], dtype=np.float64)
             with np.errstate(over="ignore"):
-                scaled = (np.array(column, dtype=np.float64) - parameter["centre"]) / parameter["scale"]
-            scaled = scaled.clip(-FAR, FAR)
-            numbers.append(scaled / np.sqrt(1 + (scaled / 3) ** 2))
-    return np.stack([*numbers, *categories], axis=1).astype(np.float32)
+                scaled = ((numbers - self._centres) / self._scales).clip(-FAR, FAR)
+            found[:, self._to_plain] = (scaled / np.sqrt(1 + (scaled / 3) ** 2)).T
+        if self._cyclic:
+            angles = np.array([values[one] for one in self._cyclic], dtype=np.float64) * self._turns
+            found[:, self._to_cyclic] = np.sin(angles).T
+            found[:, [place + 1 for place in self._to_cyclic]] = np.cos(angles).T
+        for index, place, slots in self._slots:
+            found[:, place] = [slots.get(str(one), 0) for one in values[index]]
+        return found
+
+
+def encode_rows(rows: Sequence[Sequence[Value]], parameters: Sequence[Mapping[str, Any]]) -> np.ndarray[Any, Any]:
+    """Rows of values -> float32 (n, width), as `Encoder` has it."""
+    return Encoder(parameters).rows(rows)
 
 
 def encoded_shape(parameters: Sequence[Mapping[str, Any]]) -> tuple[int, list[int]]:

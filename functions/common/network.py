@@ -2,42 +2,81 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-CHUNK = 256
+# Rows that the network takes at once: as many as its layers keep in a core's cache. Pictures go one by one.
+CHUNK = 32
 
 
 class Network:
-    """A float32 TFLite network with outputs `probabilities` (n, labels) and `novelty` (n,).
+    """A float32 TFLite network with outputs `probabilities` (n, labels), `novelty` (n,) and, of pictures, `heat`.
 
-    The interpreter can't be shared between threads: calls wait for each other.
+    An interpreter can't be shared between threads: each call takes an idle one, or makes one more.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        # 0.1 s to import: a process that has no model yet does without.
-        from ai_edge_litert.interpreter import Interpreter
+    def __init__(self, path: Path | bytes) -> None:
+        self._model = path if isinstance(path, bytes) else path.read_bytes()
+        self._idle: deque[_Interpreter] = deque([_Interpreter(self._model)])
+        self.outputs = frozenset(self._idle[0].outputs)
+        self.chunk = CHUNK if self._idle[0].rank == 2 else 1
 
-        self._lock = threading.Lock()
-        self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
-        self._runner = self._interpreter.get_signature_runner("serving_default")
-        self._input = next(iter(self._runner.get_input_details()))
+    def run(self, inputs: Array) -> dict[str, Array]:
+        """Float32 inputs (n, ...), all at once -> every output by its name."""
+        try:
+            interpreter = self._idle.pop()
+        except IndexError:
+            interpreter = _Interpreter(self._model)
+        try:
+            return interpreter.run(np.ascontiguousarray(inputs, dtype=np.float32))
+        finally:
+            self._idle.append(interpreter)
 
     def predict(self, inputs: Array) -> tuple[Array, Array]:
         """Float32 inputs (n, ...) -> probabilities (n, labels) and novelty (n,), in chunks of bounded memory."""
-        probabilities, novelty = [], []
-        for start in range(0, len(inputs), CHUNK):
-            part = np.ascontiguousarray(inputs[start : start + CHUNK], dtype=np.float32)
-            with self._lock:
-                answer = self._runner(**{self._input: part})
-            probabilities.append(answer["probabilities"].copy())
-            novelty.append(answer["novelty"].reshape(-1).copy())
-        return np.concatenate(probabilities), np.concatenate(novelty)
+        if len(inputs) <= self.chunk:
+            return _answers(self.run(inputs))
+        parts = list(self.predict_parts(inputs))
+        return np.concatenate([one[0] for one in parts]), np.concatenate([one[1] for one in parts])
+
+    def predict_parts(self, inputs: Array) -> Iterator[tuple[Array, Array]]:
+        """The same, chunk by chunk."""
+        for start in range(0, len(inputs), self.chunk):
+            yield _answers(self.run(inputs[start : start + self.chunk]))
+
+
+class _Interpreter:
+    """LiteRT's interpreter with one thread; its tensors stay as they are while the number of inputs does."""
+
+    def __init__(self, model: bytes) -> None:
+        # 0.1 s to import: a process that has no model yet does without.
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(model_content=model, num_threads=1)
+        runner = self._interpreter.get_signature_runner("serving_default")
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self.outputs = {name: int(one["index"]) for name, one in runner.get_output_details().items()}
+        shape = self._interpreter.get_input_details()[0]["shape_signature"]
+        self.rank, self._shape = len(shape), ()
+
+    def run(self, inputs: Array) -> dict[str, Array]:
+        if inputs.shape != self._shape:
+            self._shape = ()
+            self._interpreter.resize_tensor_input(self._input, inputs.shape)
+            self._interpreter.allocate_tensors()
+            self._shape = inputs.shape
+        self._interpreter.set_tensor(self._input, inputs)
+        self._interpreter.invoke()
+        return {name: self._interpreter.get_tensor(index) for name, index in self.outputs.items()}
+
+
+def _answers(outputs: Mapping[str, Array]) -> tuple[Array, Array]:
+    return outputs["probabilities"], outputs["novelty"].reshape(-1)
 
 
 def status_of(confidence: float, novelty: float, thresholds: Mapping[str, float]) -> str:
@@ -56,18 +95,23 @@ def statuses(probabilities: Array, novelty: Array, thresholds: Mapping[str, floa
 def predictions(probabilities: Array, novelty: Array, contract: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The answer's predictions, one dict an input."""
     labels: Sequence[Mapping[str, str]] = contract["labels"]
-    found = []
-    for row, strangeness in zip(probabilities, novelty, strict=True):
-        best = int(np.argmax(row))
-        found.append(
-            {
-                "label": labels[best]["value"],
-                "title": {"en": labels[best]["en"], "es": labels[best]["es"]},
-                "status": status_of(float(row[best]), float(strangeness), contract["thresholds"]),
-                "confidence": round(min(1.0, float(row[best])), 6),
-                "probabilities": {
-                    label["value"]: round(min(1.0, float(p)), 6) for label, p in zip(labels, row, strict=True)
-                },
-            }
-        )
-    return found
+    values = [label["value"] for label in labels]
+    titles = [{"en": label["en"], "es": label["es"]} for label in labels]
+    told = statuses(probabilities, novelty, contract["thresholds"])
+    best = probabilities.argmax(axis=1).tolist()
+    shares = rounded(probabilities)
+    return [
+        {
+            "label": values[place],
+            "title": titles[place],
+            "status": status,
+            "confidence": row[place],
+            "probabilities": dict(zip(values, row, strict=True)),
+        }
+        for place, status, row in zip(best, told, shares, strict=True)
+    ]
+
+
+def rounded(probabilities: Array) -> list[list[float]]:
+    """Probabilities as they are told: to six places, none above 1."""
+    return np.round(np.minimum(probabilities.astype(np.float64), 1.0), 6).tolist()  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from common.errors import Unusable
 
@@ -58,7 +58,8 @@ def _opened(body: bytes, draft: int = 0) -> Iterator[Image.Image]:
     except Unusable:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise Unusable(f"not a whole picture of type {', '.join(FORMATS)}: {str(error)[:120]}") from None
+        why = "its format is unknown" if isinstance(error, UnidentifiedImageError) else str(error)[:120]
+        raise Unusable(f"not a whole picture of type {', '.join(FORMATS)}: {why}") from None
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from common.cores import cores
 from common.errors import FieldError, WrongSettings
 
 FUNCTIONS = Path(__file__).resolve().parent.parent
@@ -60,6 +61,10 @@ def _count(raw: str) -> int:
     if value < 1:
         raise ValueError("not a whole number above 0")
     return value
+
+
+def _threads(raw: str) -> int:
+    return _count(raw) if raw else cores()
 
 
 def _budgets(raw: str) -> Mapping[str, float]:
@@ -127,7 +132,13 @@ VARIABLES = (
         _seconds,
         "seconds that a function goes on after SIGTERM; in an image more than the watchdog's `healthcheck_interval`",
     ),
-    Variable("SABUESO_THREADS", "threads", "4", _count, "threads that answer requests"),
+    Variable(
+        "SABUESO_THREADS",
+        "threads",
+        "",
+        _threads,
+        "inputs that are worked on at once; default: the cores that the container may use",
+    ),
     Variable(
         "SABUESO_TRAIN_MEMORY_MB",
         "train_memory_mb",
@@ -195,6 +206,11 @@ class Settings:
     git_commit: str
     deployment: str
     environment: Mapping[str, str]
+
+    @property
+    def max_body(self) -> int:
+        """Bytes that a request's body may have."""
+        return int(self.max_body_mb * 1_000_000)
 
     def secret(self, name: str) -> str:
         """The secret's text, read now so that an update shows at once.

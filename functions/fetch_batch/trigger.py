@@ -8,9 +8,9 @@ from typing import Any
 import requests
 
 from common.errors import WrongSettings
+from common.log import log
 from common.pipelines import Pipeline
 from common.settings import Settings
-from common.web import log
 
 RETRY_FAILED_S = 3600
 LEAST_EXAMPLES = 20

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from common.log import log
 from common.settings import Settings
-from common.web import log
 
 
 class Waiting:

@@ -19,11 +19,11 @@ import psutil
 from common.errors import AlreadyRunning, Conflict, NotFound, SabuesoError, StoreUnavailable, Unavailable
 from common.executions import Execution, begin, has_ended, history, resume
 from common.leases import Lease, acquire
+from common.log import log
 from common.objects import Objects
 from common.pipelines import Pipeline
 from common.registry import Registry
 from common.settings import Settings
-from common.web import log
 from train.fit import ENVIRONMENT
 from train.job import pictures_folder, settings_fingerprint
 from train.patience import AWAY, Patience

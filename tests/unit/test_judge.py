@@ -134,13 +134,12 @@ def test_a_champion_of_another_picture_size_answers_the_same_files(bundles, cham
     assert found.reason.startswith("no worse, on 120 examples instead of 60: ")
 
 
-def test_many_pictures_are_answered_as_they_are_one_by_one(bundles, monkeypatch):
-    monkeypatch.setattr("common.bundle.PICTURES_AT_ONCE", 3)
+def test_many_pictures_are_answered_one_by_one_each_as_it_is_alone(bundles, monkeypatch):
     files = [encode(draw(PETS.label_values[number % 2], number)) for number in range(7)]
     bundle, together = Bundle(bundles / "pets", KEY), []
     monkeypatch.setattr(bundle, "encode", lambda part: together.append(len(part)) or Bundle.encode(bundle, part))
     probabilities, novelty = bundle.predict(files)
-    assert together == [3, 3, 1]
+    assert together == [1] * 7
     for number, file in enumerate(files):
         alone = bundle.predict([file])
         assert np.allclose(probabilities[number], alone[0][0], atol=1e-6)

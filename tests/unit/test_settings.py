@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from common.cores import cores
 from common.errors import WrongSettings
 from common.settings import VARIABLES, read_settings
 from common.web import make_app
@@ -13,7 +14,8 @@ def test_an_empty_environment_gives_every_default():
     settings = read_settings({})
     assert settings.store is None
     assert settings.secrets == Path("/var/openfaas/secrets")
-    assert (settings.lease_s, settings.refresh_s, settings.max_body_mb, settings.threads) == (60, 15, 20, 4)
+    assert (settings.lease_s, settings.refresh_s, settings.max_body_mb) == (60, 15, 20)
+    assert settings.threads == cores()
     assert settings.min_interval_s is settings.samples_per_batch is None
     assert (settings.pipelines / "pets.toml").is_file()
 

@@ -12,15 +12,13 @@ GOLDEN = (5**0.5 - 1) / 2
 
 def join_members(logits: np.ndarray) -> np.ndarray:
     """Logits (n, members, classes) -> logs of the members' mean probabilities (n, classes)."""
-    flat = logits.reshape(-1, logits.shape[-1])
-    mean = softmax(flat).reshape(logits.shape).mean(axis=1)
-    return np.log(np.clip(mean, 1e-12, 1))
+    return np.log(np.clip(softmax(logits).mean(axis=1), 1e-12, 1))
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     scaled = logits / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def best_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

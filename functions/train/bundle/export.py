@@ -22,14 +22,13 @@ APART = 1e-4
 
 
 def serving_network(model: keras.Model, novelty: PictureNovelty | NearestRow, temperature: float) -> keras.Model:
-    """Input -> `probabilities` at the temperature and `novelty`."""
-    logits, embedding = model.outputs
+    """Input -> `probabilities` at the temperature, `novelty` and, if the model has it, `heat`."""
+    logits, embedding, *heat = model.outputs
     mean = keras.ops.mean(keras.ops.softmax(logits, axis=-1), axis=1)
     joined = keras.ops.log(keras.ops.maximum(mean, 1e-12))
     probabilities = keras.layers.Softmax(name="probabilities")(joined / temperature)
-    return keras.Model(
-        model.inputs[0], {"probabilities": probabilities, "novelty": novelty(model.inputs[0], embedding)}
-    )
+    outputs = {"probabilities": probabilities, "novelty": novelty(model.inputs[0], embedding)}
+    return keras.Model(model.inputs[0], {**outputs, **({"heat": heat[0]} if heat else {})})
 
 
 def write_network(serving: keras.Model, folder: Path) -> None:

@@ -48,13 +48,17 @@ class Batches(Protocol):
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]: ...
 
 
-def predict_both(model: keras.Model, inputs: np.ndarray, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
-    """Joined logits (n, classes) and embeddings (n, d) of all inputs, in inference mode."""
-    forward = tf.function(lambda part: model(part, training=False), reduce_retracing=True)
+def predict_members(model: keras.Model, inputs: np.ndarray, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (n, members, classes) and embeddings (n, d) of all inputs, in inference mode."""
+    forward = tf.function(lambda part: model(part, training=False)[:2], reduce_retracing=True)
     found = [forward(tf.constant(inputs[at : at + size], tf.float32)) for at in range(0, len(inputs), size)]
-    return join_members(np.concatenate([one[0].numpy() for one in found])), np.concatenate(
-        [one[1].numpy() for one in found]
-    )
+    return np.concatenate([one[0].numpy() for one in found]), np.concatenate([one[1].numpy() for one in found])
+
+
+def predict_both(model: keras.Model, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Joined logits (n, classes) and embeddings (n, d) of all inputs, in inference mode."""
+    logits, embeddings = predict_members(model, inputs)
+    return join_members(logits), embeddings
 
 
 class Fit:

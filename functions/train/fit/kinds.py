@@ -21,9 +21,10 @@ from train.fit.backbones import (
     load_weights,
 )
 from train.fit.decoded import decode_all
-from train.fit.fit import Batches
+from train.fit.fit import Batches, predict_members
 from train.fit.image import ImageBatches, build_image, cached_size, precision, with_mirror
-from train.fit.tabular import TabularBatches, build_tabular, members_for, width_for
+from train.fit.members import fewest_members
+from train.fit.tabular import TabularBatches, build_tabular, members_for, weights_of, width_for
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,17 @@ def learns_first(pipeline: Pipeline, model: keras.Model) -> list[Any]:
     return [] if pipeline.train.weights is None else head_of(model)
 
 
-def answering(pipeline: Pipeline, model: keras.Model) -> keras.Model:
-    """The fitted network as it will answer, in float32."""
+def answering(
+    pipeline: Pipeline, model: keras.Model, preparation: Preparation, tune: tuple[np.ndarray, np.ndarray]
+) -> keras.Model:
+    """The fitted network as it will answer, in float32; `tune`: encoded inputs and labels, which choose its members."""
     if pipeline.kind != "image":
-        return model
+        chosen = fewest_members(predict_members(model, tune[0])[0], tune[1])
+        numbers, slots = encoded_shape(preparation.features["columns"])
+        width = model.get_layer("dense_0").units
+        whole = build_tabular(numbers, slots, len(pipeline.labels), len(chosen), width)
+        whole.set_weights(weights_of(model, chosen))
+        return whole
     backbone = pipeline.train.backbone
     whole = _with_backbone(pipeline, "float32") if backbone else build_image(len(pipeline.labels))
     whole.set_weights(model.get_weights())

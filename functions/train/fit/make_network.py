@@ -63,4 +63,5 @@ def make_network(
     fit = Fit(model, batches, encoded, checkpoint, on_epoch, learns_first(pipeline, model))
     left = max(budget_s * FIT_SHARE - (time.monotonic() - began), LEAST_SHARE * budget_s)
     plan = fit.run(left)
-    return Fitted(answering(pipeline, model), preparation, plan, fit.curve)
+    answers = answering(pipeline, model, preparation, encoded)
+    return Fitted(answers, preparation, {**plan, "members": answers.outputs[0].shape[1]}, fit.curve)

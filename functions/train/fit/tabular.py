@@ -148,6 +148,12 @@ def build_tabular(numbers: int, slots: list[int], classes: int, members: int, wi
     return keras.Model(inputs, [MemberLogits(classes, name="logits")(hidden), embedding[:, 0]], name="tabular")
 
 
+def weights_of(model: keras.Model, chosen: list[int]) -> list[np.ndarray]:
+    """The weights of a network of `build_tabular` for one with these of its members alone."""
+    own = {id(one) for name in ("members", "logits") for one in model.get_layer(name).weights}
+    return [one.numpy()[chosen] if id(one) in own else one.numpy() for one in model.weights]
+
+
 class TabularBatches:
     """Shuffled batches of encoded rows, drop-last so that every step has the same shape."""
 

@@ -1,0 +1,46 @@
+"""What serves: predictions are made without Flask, which is loaded when the first other call comes.
+
+An image that starts has its first answer before Flask would be there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from classify.answers import Answers, Call
+from classify.champions import Champions
+from common.asgi import Application, Job
+from common.pipelines import read_pipelines
+from common.settings import Settings
+from common.tally import Tally
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+# Bodies of rows that take less time than handing them to another thread would.
+LIGHT = 4096
+
+
+def create(settings: Settings) -> Application:
+    """The application, its champions loaded as far as they were kept. Raises WrongSettings."""
+    pipelines = read_pipelines(settings.pipelines)
+    champions = Champions(settings, pipelines)
+    answers, tally = Answers(pipelines, champions, settings.threads), Tally("classify")
+
+    def quick(method: str, path: str, query: str, headers: dict[bytes, bytes]) -> Job | None:
+        name = path[1:]
+        mimetype = headers.get(b"content-type", b"").decode("latin1").partition(";")[0].strip().lower()
+        if method != "POST" or name not in pipelines or mimetype == "multipart/form-data":
+            return None
+        accept = headers.get(b"accept", b"").decode("latin1")
+        most = LIGHT if pipelines[name].kind == "tabular" and "explain" not in query else -1
+        return Job("classify", lambda body: answers.reply(Call(name, query, mimetype, accept, body)), most)
+
+    def flask() -> Flask:
+        from classify.app import make_flask
+
+        return make_flask(settings, champions, answers, tally)
+
+    application = Application(settings, flask, tally, champions.missing, quick)
+    champions.start()
+    return application

@@ -1,0 +1,207 @@
+"""The ASGI application of every function: health and a function's quick calls are answered here, others by Flask.
+
+A quick call is worked on in a thread, or on the event loop itself where that takes less time than the way to a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from common.errors import Malformed
+from common.http import Reply, begin_request, health, problem, readiness, too_large
+from common.settings import Settings
+from common.tally import Tally
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+# Threads of Flask's calls: they wait more than they work.
+FLASK_THREADS = 4
+# So many bodies of the largest size may be in memory at once; one that comes too slowly is given up.
+BODIES, BODY_S = 4, 30.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A quick call: `run` makes the reply to its body; on the event loop itself if that has so many bytes at most."""
+
+    endpoint: str
+    run: Callable[[bytes], Reply]
+    light: int = 0
+
+
+Quick = Callable[[str, str, str, dict[bytes, bytes]], Job | None]
+
+
+class Application:
+    """`quick(method, path, query, headers)` says what is answered without Flask; `make_flask` is asked when need be."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        make_flask: Callable[[], Flask],
+        tally: Tally,
+        missing: Callable[[], str | None] = lambda: None,
+        quick: Quick = lambda *call: None,
+        before_end: Callable[[], None] | None = None,
+    ) -> None:
+        """`before_end`: what is done first when the process is told to end."""
+        self.settings, self.tally, self._missing, self._quick = settings, tally, missing, quick
+        self.before_end = before_end
+        self._flask = _Flask(make_flask)
+        self._wsgi: Any = None
+        self._threads = ThreadPoolExecutor(settings.threads, "quick")
+        self._room = _Room(BODIES * settings.max_body)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        job = self._job(scope)
+        if job is None:
+            await self._by_flask(scope, receive, send)
+            return
+        began, request_id = time.perf_counter(), begin_request()
+        reply = await self._reply(job, scope, receive)
+        if reply is None:  # who called is gone
+            return
+        status = await _sent(reply, request_id, send, self._threads)
+        self.tally.end(job.endpoint, scope["method"], scope["path"], status, time.perf_counter() - began)
+
+    def _job(self, scope: Message) -> Job | None:
+        method, path = scope["method"], scope["path"]
+        if method == "GET" and path == "/healthz":
+            return Job("healthz", lambda body: health())
+        if method == "GET" and path == "/readyz":
+            return Job("readyz", lambda body: readiness(self.settings, self._missing()))
+        return self._quick(method, path, scope["query_string"].decode("latin1"), dict(scope["headers"]))
+
+    async def _reply(self, job: Job, scope: Message, receive: Receive) -> Reply | None:
+        most = self.settings.max_body
+        length = _length(scope)
+        try:
+            if length is not None and length > most:
+                raise too_large(self.settings)
+            async with self._room.taken(most if length is None else length):
+                body = await asyncio.wait_for(_body(receive, most), BODY_S) if length != 0 else b""
+                if body is None:
+                    return None
+                if len(body) > most:
+                    raise too_large(self.settings)
+                if len(body) <= job.light:
+                    return job.run(body)
+                run = contextvars.copy_context().run
+                return await asyncio.get_running_loop().run_in_executor(self._threads, run, job.run, body)
+        except TimeoutError:
+            return problem(Malformed(f"the body did not come within {BODY_S:g} s"))
+        except Exception as error:
+            return problem(error)
+
+    async def _by_flask(self, scope: Message, receive: Receive, send: Send) -> None:
+        if self._wsgi is None:
+            from a2wsgi import WSGIMiddleware
+
+            self._wsgi = WSGIMiddleware(self._flask, workers=FLASK_THREADS)
+        await self._wsgi(scope, receive, send)
+
+
+class _Flask:
+    """The Flask app as WSGI; made at the first call, in the thread that answers it."""
+
+    def __init__(self, make: Callable[[], Flask]) -> None:
+        self._make, self._app, self._lock = make, None, threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        with self._lock:
+            if self._app is None:
+                self._app = self._make()  # type: ignore[assignment]
+        return self._app(environ, start_response)  # type: ignore[misc]
+
+
+class _Room:
+    """Bytes of bodies that are in memory at once; who finds no room waits."""
+
+    def __init__(self, size: int) -> None:
+        self._free, self._changed = size, asyncio.Condition()
+
+    def taken(self, size: int) -> _Taken:
+        return _Taken(self, size)
+
+    async def take(self, size: int) -> None:
+        if self._free < size:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._free >= size)
+        self._free -= size
+
+    async def give(self, size: int) -> None:
+        self._free += size
+        async with self._changed:
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class _Taken:
+    room: _Room
+    size: int
+
+    async def __aenter__(self) -> None:
+        await self.room.take(self.size)
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.room.give(self.size)
+
+
+def _length(scope: Message) -> int | None:
+    """What the headers say of the body's length; None if it comes in chunks."""
+    chunked = False
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+        chunked = chunked or name == b"transfer-encoding"
+    return None if chunked else 0
+
+
+async def _body(receive: Receive, most: int) -> bytes | None:
+    """The whole body, or a little more than `most`; None if the caller has gone."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        size += len(part)
+        parts.append(part)
+        if not message.get("more_body") or size > most:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _sent(reply: Reply, request_id: str, send: Send, threads: ThreadPoolExecutor) -> int:
+    """Send it; the status. A body in parts is made in a thread, part by part."""
+    headers = [(b"content-type", _CONTENT_TYPES.get(reply.mimetype, reply.mimetype).encode())]
+    whole = reply.body if isinstance(reply.body, bytes) else None
+    if whole is not None:
+        headers.append((b"content-length", str(len(whole)).encode()))
+    headers += [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
+    headers += [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    if whole is not None:
+        await send({"type": "http.response.body", "body": whole})
+        return reply.status
+    parts: Iterator[bytes] = iter(reply.body)  # type: ignore[arg-type]
+    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    while part := await loop.run_in_executor(threads, lambda: context.run(next, parts, b"")):
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+    return reply.status
+
+
+_CONTENT_TYPES = {"text/csv": "text/csv; charset=utf-8"}
