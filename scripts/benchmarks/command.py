@@ -1,4 +1,5 @@
-"""Measures how well trainings learn (quality), what a running deployment carries (load), how long it is away (gap)."""
+"""Measures how well trainings learn (quality), how fast classify answers beside its peers (classify), what a running
+deployment carries (load), how long it is away (gap)."""
 
 from __future__ import annotations
 
@@ -27,9 +28,12 @@ COLUMNS = ("pipeline", "input", "clients", "calls", "per_second", "p50_ms", "p95
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    if argv[:1] == ["quality"]:  # needs packages that the others do without
+    if argv[:1] == ["quality"]:  # these two need packages that the others do without
         return _quality(parser, commands, argv)
+    if argv[:1] == ["classify"]:
+        return _classify(parser, commands, argv)
     commands.add_parser("quality", help="accuracy, calibration, time and memory of trainings, beside their peers")
+    commands.add_parser("classify", help="cold start, memory, throughput and times of classify, beside its peers")
     load = commands.add_parser("load", help="calls a second, times and errors of classify")
     load.add_argument("--clients", type=_numbers, default=[1, 8, 32], metavar="N,N", help="at once (default: 1,8,32)")
     load.add_argument("--seconds", type=float, default=10, help="for each measurement (default: 10; at most 300)")
@@ -57,6 +61,14 @@ def _quality(parser: argparse.ArgumentParser, commands: Any, argv: list[str]) ->
     told = "Accuracy, calibration, time and memory of trainings on the shared data, beside their peers."
     quality.add_arguments(commands.add_parser("quality", description=told))
     return quality.run(parser.parse_args(argv))
+
+
+def _classify(parser: argparse.ArgumentParser, commands: Any, argv: list[str]) -> int:
+    from benchmarks import classify
+
+    told = "Cold start, memory, throughput and times of classify, beside its peers and the floor with no HTTP."
+    classify.add_arguments(commands.add_parser("classify", description=told))
+    return classify.run(parser.parse_args(argv))
 
 
 def _numbers(text: str) -> list[int]:

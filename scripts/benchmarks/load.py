@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 from collections import Counter
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from collections.abc import Sequence
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.inputs import Input
+from benchmarks.wire import Wire, request_bytes
 from deployment.smoke import TIMEOUT_S
 
 
 class Clients:
-    """So many at once, for so many seconds or calls; `answers` are (status or what went wrong, seconds)."""
+    """So many at once, for so many seconds or calls; `answers` are (status or what went wrong, seconds).
 
-    def __init__(self, url: str, one: Input, verify: bool) -> None:
-        self.parts, self.verify, self.input = urlsplit(url), verify, one
-        self.path = f"{self.parts.path.rstrip('/')}/function/classify/{one.pipeline}"
+    Of several URLs each client has the next one. `last` is the body of an answer with 200, for whoever wants to know
+    that it is right.
+    """
+
+    def __init__(self, urls: Sequence[str], request: bytes, verify: bool = True, timeout_s: float = TIMEOUT_S) -> None:
+        self.urls, self.request, self.verify, self.timeout_s = urls, request, verify, timeout_s
         self.answers: list[tuple[str, float]] = []
-        self._left, self._lock = 0, threading.Lock()
+        self.last = b""
+        self._calls, self._number = 0, count()
 
     def run(self, clients: int, seconds: float, calls: int) -> float:
         """Returns the seconds until the last answer."""
-        self._left = calls
-        threads = [threading.Thread(target=self._run, args=(seconds,), daemon=True) for _ in range(clients)]
+        self._calls = calls
+        urls = [self.urls[number % len(self.urls)] for number in range(clients)]
+        threads = [threading.Thread(target=self._run, args=(url, seconds), daemon=True) for url in urls]
         began = time.perf_counter()
         for thread in threads:
             thread.start()
@@ -34,55 +40,51 @@ class Clients:
             thread.join()
         return time.perf_counter() - began
 
-    def _run(self, seconds: float) -> None:
-        connection, until = self._connection(), time.perf_counter() + seconds
-        while time.perf_counter() < until and self._may_go_on():
-            began = time.perf_counter()
+    def _run(self, url: str, seconds: float) -> None:
+        wire, request, clock = Wire(url, self.timeout_s, self.verify), self.request, time.perf_counter
+        answers: list[tuple[str, float]] = []
+        until = clock() + seconds
+        while (began := clock()) < until and next(self._number) < self._calls:
             try:
-                connection.request("POST", self.path, self.input.body, {"Content-Type": self.input.content_type})
-                answer = connection.getresponse()
-                answer.read()
+                answer = wire.call(request)
                 told = str(answer.status)
-            except (OSError, HTTPException) as error:  # the next call opens a new connection
-                connection.close()
+            except OSError as error:  # the next call opens a new connection
                 told = type(error).__name__
-            took = time.perf_counter() - began
-            self.answers.append((told, took))
-            if told != "200":
+            took = clock() - began
+            answers.append((told, took))
+            if told == "200":
+                self.last = answer.body
+            else:
                 time.sleep(max(0.0, 0.05 - took))  # who is refused at once must not ask a thousand times a second
-        connection.close()
-
-    def _may_go_on(self) -> bool:
-        with self._lock:
-            self._left -= 1
-            return self._left >= 0
-
-    def _connection(self) -> HTTPConnection:
-        host, port = self.parts.hostname or "", self.parts.port
-        if self.parts.scheme == "http":
-            return HTTPConnection(host, port, timeout=TIMEOUT_S)
-        context = ssl.create_default_context() if self.verify else ssl._create_unverified_context()  # noqa: S323
-        return HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
+        wire.close()
+        self.answers += answers
 
 
 def measure(url: str, one: Input, clients: int, seconds: float, calls: int, verify: bool = True) -> dict[str, Any]:
+    """Calls of an input of classify behind a gateway, as `measured` tells them."""
+    path = f"{urlsplit(url).path.rstrip('/')}/function/classify/{one.pipeline}"
+    at_work = Clients([url], request_bytes(url, path, one.body, one.content_type), verify)
+    return measured(at_work, clients, seconds, calls)
+
+
+def measured(at_work: Clients, clients: int, seconds: float, calls: int) -> dict[str, Any]:
     """Calls, times of those that were answered with 200, and all answers by status.
 
     `client_cpu_ms`: what one call cost this program itself, on cores that the deployment may share.
     """
-    at_work, cpu = Clients(url, one, verify), time.process_time()
+    cpu = time.process_time()
     took = at_work.run(clients, seconds, calls)
     cpu = time.process_time() - cpu
     good = sorted(seconds for told, seconds in at_work.answers if told == "200")
-    count = len(at_work.answers)
+    total = len(at_work.answers)
     return {
-        "calls": count,
+        "calls": total,
         "seconds": round(took, 2),
         "per_second": round(len(good) / took, 1),
         **{f"p{share}_ms": percentile(good, share) for share in (50, 95, 99)},
-        "errors": count - len(good),
+        "errors": total - len(good),
         "statuses": dict(sorted(Counter(told for told, _ in at_work.answers).items())),
-        "client_cpu_ms": round(cpu * 1000 / max(1, count), 2),
+        "client_cpu_ms": round(cpu * 1000 / max(1, total), 3),
     }
 
 
@@ -90,4 +92,4 @@ def percentile(ordered: list[float], share: int) -> float | None:
     """The smallest value that at least `share` per cent don't exceed (nearest rank), in ms; None of none."""
     if not ordered:
         return None
-    return round(ordered[max(0, -(-len(ordered) * share // 100) - 1)] * 1000, 1)
+    return round(ordered[max(0, -(-len(ordered) * share // 100) - 1)] * 1000, 2)

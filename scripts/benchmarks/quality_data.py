@@ -23,6 +23,7 @@ from train.snapshot import part_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = "SABUESO_SHARED_DATA"
+KEY = "of a benchmark"  # the bundles' key
 TEST_ROWS = 10_000
 # The test data are apart already, so no holdout is taken from those for training.
 FRACTIONS = (0.9, 0.1, 0.0)

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality_data import Data
+from benchmarks.quality_data import KEY, Data
 from common.bundle import Bundle, sign_bundle
 from common.objects import FolderObjects
 from common.pipelines import Pipeline
 from train.bundle.make_bundle import make_bundle
 from train.fit.checkpoint import Checkpoint
 from train.fit.make_network import make_network
-
-KEY = "of a benchmark"
 
 
 def fit(
