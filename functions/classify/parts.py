@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from common.http import as_json
+from common.http import as_json, as_text
 from common.network import Array, predictions, statuses
 
 Blocks = Iterator[tuple[Array, Array]]
@@ -39,7 +38,7 @@ def json_parts(name: str, version: str, blocks: Blocks, contract: Mapping[str, A
     yield head + b"["
     begun = False
     for block in blocks:
-        text = json.dumps(predictions(*block, contract), separators=(",", ":"))[1:-1]
+        text = as_text(predictions(*block, contract))[1:-1]
         yield f"{',' if begun else ''}{text}".encode()
         begun = True
     yield b"]" + tail

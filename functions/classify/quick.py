@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 # Bodies of rows that take less time than handing them to another thread would.
-LIGHT = 4096
+LIGHT = 2048
 
 
 def create(settings: Settings) -> Application:

@@ -92,7 +92,8 @@ class Application:
             if length is not None and length > most:
                 raise too_large(self.settings)
             async with self._room.taken(most if length is None else length):
-                body = await asyncio.wait_for(_body(receive, most), BODY_S) if length != 0 else b""
+                async with asyncio.timeout(BODY_S):
+                    body = await _body(receive, most) if length != 0 else b""
                 if body is None:
                     return None
                 if len(body) > most:
@@ -131,21 +132,26 @@ class _Room:
     """Bytes of bodies that are in memory at once; who finds no room waits."""
 
     def __init__(self, size: int) -> None:
-        self._free, self._changed = size, asyncio.Condition()
+        self._free, self._waiting, self._changed = size, 0, asyncio.Condition()
 
     def taken(self, size: int) -> _Taken:
         return _Taken(self, size)
 
     async def take(self, size: int) -> None:
         if self._free < size:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._free >= size)
+            self._waiting += 1
+            try:
+                async with self._changed:
+                    await self._changed.wait_for(lambda: self._free >= size)
+            finally:
+                self._waiting -= 1
         self._free -= size
 
     async def give(self, size: int) -> None:
         self._free += size
-        async with self._changed:
-            self._changed.notify_all()
+        if self._waiting:
+            async with self._changed:
+                self._changed.notify_all()
 
 
 @dataclass(frozen=True)

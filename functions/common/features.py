@@ -24,7 +24,7 @@ def _number(raw: Any, column: Mapping[str, Any]) -> float | str:
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
         return "must be a number"
     try:
-        if "_" in str(raw):  # Python takes 1_000, nobody's data mean it
+        if isinstance(raw, str) and "_" in raw:  # Python takes 1_000, nobody's data mean it
             raise ValueError
         value = float(raw)
     except (ValueError, OverflowError):
@@ -159,45 +159,46 @@ class Encoder:
     """
 
     def __init__(self, parameters: Sequence[Mapping[str, Any]]) -> None:
-        numbers, place = encoded_shape(parameters)[0], 0
-        self._slots: list[tuple[int, int, dict[str, int]]] = []
-        self._plain: list[int] = []
-        self._cyclic: list[int] = []
-        to_plain: list[int] = []
-        to_cyclic: list[int] = []
-        for index, parameter in enumerate(parameters):
-            if parameter["type"] == "category":
-                slots = {text: slot for slot, text in enumerate(parameter["vocabulary"], start=1)}
-                self._slots.append((index, numbers + len(self._slots), slots))
-                continue
-            cyclic = parameter["type"] == "cyclic"
-            (self._cyclic if cyclic else self._plain).append(index)
-            (to_cyclic if cyclic else to_plain).append(place)
-            place += 2 if cyclic else 1
-        self.width = numbers + len(self._slots)
-        self._to_plain, self._to_cyclic = to_plain, to_cyclic
+        self._plain = [place for place, one in enumerate(parameters) if one["type"] == "number"]
+        self._cyclic = [place for place, one in enumerate(parameters) if one["type"] == "cyclic"]
+        categories = [place for place, one in enumerate(parameters) if one["type"] == "category"]
+        self._slots = [
+            (place, {text: slot for slot, text in enumerate(parameters[place]["vocabulary"], start=1)})
+            for place in categories
+        ]
         self._centres = np.array([[parameters[one]["centre"]] for one in self._plain])
         self._scales = np.array([[parameters[one]["scale"]] for one in self._plain])
         self._turns = np.array([[2 * np.pi / parameters[one]["period"]] for one in self._cyclic])
+        # They are computed as plain numbers, sines, cosines, categories; told in the columns' order, categories last.
+        computed = [(one, 0) for one in self._plain] + [(one, turn) for turn in (0, 1) for one in self._cyclic]
+        computed += [(one + len(parameters), 0) for one in categories]
+        self._order = sorted(range(len(computed)), key=computed.__getitem__)
+
+    @property
+    def width(self) -> int:
+        return len(self._order)
 
     def rows(self, rows: Sequence[Sequence[Value]]) -> np.ndarray[Any, Any]:
         return self.columns(list(zip(*rows, strict=True)), len(rows)) if rows else np.zeros((0, self.width), np.float32)
 
     def columns(self, values: Sequence[Values], count: int) -> np.ndarray[Any, Any]:
         """`values`: one sequence of so many for each column, in the columns' order."""
-        found = np.empty((count, self.width), dtype=np.float32)
-        if self._plain:
-            numbers = np.array([values[one] for one in self._plain], dtype=np.float64)
+        found = np.empty((self.width, count))
+        plain, cyclic = len(self._plain), len(self._cyclic)
+        if plain:
+            scaled = np.array([values[one] for one in self._plain], dtype=np.float64)
             with np.errstate(over="ignore"):
-                scaled = ((numbers - self._centres) / self._scales).clip(-FAR, FAR)
-            found[:, self._to_plain] = (scaled / np.sqrt(1 + (scaled / 3) ** 2)).T
-        if self._cyclic:
+                scaled -= self._centres
+                scaled /= self._scales
+            np.minimum(np.maximum(scaled, -FAR, out=scaled), FAR, out=scaled)
+            found[:plain] = scaled / np.sqrt(1 + (scaled / 3) ** 2)
+        if cyclic:
             angles = np.array([values[one] for one in self._cyclic], dtype=np.float64) * self._turns
-            found[:, self._to_cyclic] = np.sin(angles).T
-            found[:, [place + 1 for place in self._to_cyclic]] = np.cos(angles).T
-        for index, place, slots in self._slots:
-            found[:, place] = [slots.get(str(one), 0) for one in values[index]]
-        return found
+            found[plain : plain + cyclic] = np.sin(angles)
+            found[plain + cyclic : plain + 2 * cyclic] = np.cos(angles)
+        for place, (index, slots) in enumerate(self._slots, start=plain + 2 * cyclic):
+            found[place] = [slots.get(str(one), 0) for one in values[index]]
+        return found[self._order].T.astype(np.float32, order="C")
 
 
 def encode_rows(rows: Sequence[Sequence[Value]], parameters: Sequence[Mapping[str, Any]]) -> np.ndarray[Any, Any]:

@@ -15,6 +15,7 @@ from common.settings import Settings
 
 LOG = logging.getLogger("sabueso")
 TYPES = "urn:sabueso:problem:"
+as_text = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def begin_request() -> str:
 
 def as_json(status: int = 200, **body: Any) -> Reply:
     """A JSON answer with the request's id."""
-    text = json.dumps({**body, "request_id": REQUEST_ID.get()}, separators=(",", ":"))
+    text = as_text({**body, "request_id": REQUEST_ID.get()})
     return Reply(status, "application/json", f"{text}\n".encode())
 
 
@@ -49,7 +50,7 @@ def readiness(settings: Settings, missing: str | None) -> Reply:
     if missing is not None:
         raise Unavailable(f"not ready yet: {missing}")
     body = {"status": "ok", "deployment": settings.deployment}
-    return Reply(200, "application/json", (json.dumps(body, separators=(",", ":")) + "\n").encode())
+    return Reply(200, "application/json", f"{as_text(body)}\n".encode())
 
 
 def problem(error: Exception) -> Reply:
