@@ -37,8 +37,8 @@ def test_an_epoch_of_pictures_comes_again_as_it_was(found: dict[str, Any]) -> No
 
 
 def test_pictures_grow_during_the_fit_and_are_never_smaller_than_what_can_be_seen(found: dict[str, Any]) -> None:
-    assert found["batches"]["shapes"] == ["(32, 32, 32, 3)", "(32, 48, 48, 3)"]
-    assert found["batches"]["small"] == [24, 32, 48, 80]
+    assert found["batches"]["shapes"] == ["(32, 32, 32, 3)", "(32, 40, 40, 3)"]
+    assert found["batches"]["small"] == [24, 32, 40, 64]
 
 
 def test_augmentation_is_set_up_once_for_a_size_and_not_for_each_epoch(found: dict[str, Any]) -> None:

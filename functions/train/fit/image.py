@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-WIDTHS = (24, 48, 96, 144)
+WIDTHS = (32, 64, 128, 192)
 DROPOUT = 0.2
 NORM_MOMENTUM = 0.9
-CACHE_GROWTH = 1.6
+CACHE_GROWTH = 4 / 3
 CROP_AREA = 0.25
 CROP_RATIO = (3 / 4, 4 / 3)
 COLOUR = 0.3
@@ -25,8 +25,9 @@ AHEAD = 2  # batches
 FEW = 1000
 # Epochs from which the augmentation is at its full strength: a short fit can't learn from pictures that hard.
 FULL_STRENGTH = 80
-# The first epochs see smaller pictures, at less than half the cost (Tan & Le 2021, arXiv:2104.00298).
-LATE_SHARE, EARLY_SIZE, EVEN = 0.4, 0.7, 8
+# The first epochs see smaller pictures, at less than half the cost (Tan & Le 2021, arXiv:2104.00298). The last ones too
+# are smaller than those that will be answered: crops show things larger than they are (Touvron 2019, arXiv:1906.06423).
+LATE_SHARE, EARLY_SIZE, LATE_SIZE, EVEN = 0.4, 7 / 12, 5 / 6, 8
 # Smaller ones keep too little to see, and cost hardly less.
 LEAST_SIZE = 32
 
@@ -82,7 +83,7 @@ def _block(hidden: Any, width: int, stride: int, dtype: str) -> Any:
 
 
 def build_image(classes: int, dtype: str = "float32") -> keras.Model:
-    """Pixels 0..255 float32 (n, side, side, 3), any side -> logits (n, 1, classes) and embedding (n, 144), float32."""
+    """Pixels 0..255 float32 (n, side, side, 3), any side -> logits (n, 1, classes) and embedding (n, 192), float32."""
     inputs = keras.Input((None, None, 3), name="pixels")
     hidden = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
     hidden = keras.layers.ReLU(dtype=dtype)(_conv(hidden, WIDTHS[0], dtype, stride=2))
@@ -133,10 +134,9 @@ class ImageBatches:
         self.late_from = round((1 - LATE_SHARE) * epochs)
 
     def side(self, epoch: int) -> int:
-        """Of the pictures of that epoch; while they are smaller a multiple of what the strides divide it by."""
-        if epoch >= self.late_from:
-            return self.image_size
-        return min(self.image_size, max(LEAST_SIZE, EVEN * round(self.image_size * EARLY_SIZE / EVEN)))
+        """Of the pictures of that epoch; a multiple of what the strides divide it by, as far as they can."""
+        wanted = self.image_size * (LATE_SIZE if epoch >= self.late_from else EARLY_SIZE)
+        return min(self.image_size, max(LEAST_SIZE, EVEN * round(wanted / EVEN)))
 
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]:
         """Made beside the steps, ahead of them: by threads of its own, since tf.data takes many small steps' time."""
