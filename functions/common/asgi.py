@@ -86,8 +86,19 @@ class Application:
         return self._quick(method, path, scope["query_string"].decode("latin1"), dict(scope["headers"]))
 
     async def _reply(self, job: Job, scope: Message, receive: Receive) -> Reply | None:
-        most = self.settings.max_body
-        length = _length(scope)
+        async def run(body: bytes) -> Reply:
+            if len(body) <= job.light:
+                return job.run(body)
+            here = contextvars.copy_context()
+            return await asyncio.get_running_loop().run_in_executor(self._threads, here.run, job.run, body)
+
+        return await self._with_body(scope, receive, run)
+
+    async def _with_body(
+        self, scope: Message, receive: Receive, work: Callable[[bytes], Awaitable[Reply | None]]
+    ) -> Reply | None:
+        """What `work` makes of the whole body, once there is room for it; None if the caller has gone."""
+        most, length = self.settings.max_body, _length(scope)
         try:
             if length is not None and length > most:
                 raise too_large(self.settings)
@@ -98,10 +109,7 @@ class Application:
                     return None
                 if len(body) > most:
                     raise too_large(self.settings)
-                if len(body) <= job.light:
-                    return job.run(body)
-                run = contextvars.copy_context().run
-                return await asyncio.get_running_loop().run_in_executor(self._threads, run, job.run, body)
+                return await work(body)
         except TimeoutError:
             return problem(Malformed(f"the body did not come within {BODY_S:g} s"))
         except Exception as error:
@@ -112,7 +120,21 @@ class Application:
             from a2wsgi import WSGIMiddleware
 
             self._wsgi = WSGIMiddleware(self._flask, workers=FLASK_THREADS)
-        await self._wsgi(scope, receive, send)
+        if _length(scope) is not None:
+            await self._wsgi(scope, receive, send)
+            return
+
+        # A body in chunks: WSGI knows none without a length.
+        async def whole(body: bytes) -> None:
+            length = (b"content-length", str(len(body)).encode())
+            headers = [length, *(one for one in scope["headers"] if one[0] != b"transfer-encoding")]
+            await self._wsgi({**scope, "headers": headers}, _again(body, receive), send)
+
+        began, request_id = time.perf_counter(), begin_request()
+        refused = await self._with_body(scope, receive, whole)
+        if refused is not None:
+            status = await _sent(refused, request_id, send, self._threads)
+            self.tally.end("none", scope["method"], scope["path"], status, time.perf_counter() - began)
 
 
 class _Flask:
@@ -188,6 +210,18 @@ async def _body(receive: Receive, most: int) -> bytes | None:
         parts.append(part)
         if not message.get("more_body") or size > most:
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body that was received already, then what comes."""
+    left = [body]
+
+    async def given() -> Message:
+        if left:
+            return {"type": "http.request", "body": left.pop(), "more_body": False}
+        return await receive()
+
+    return given
 
 
 async def _sent(reply: Reply, request_id: str, send: Send, threads: ThreadPoolExecutor) -> int:

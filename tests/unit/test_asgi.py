@@ -120,6 +120,16 @@ def test_all_other_calls_are_flask_s_which_is_made_once(world, made):
     assert made == [1]
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_flask_gets_bodies_whole_and_refuses_those_that_are_too_large(world, chunked):
+    for size, status in ((10_000, 200), (10_001, 413)):
+        parts = [b"1" * 6000, b"1" * (size - 6000)]
+        answer = requests.post(f"{world.url}/slow", data=iter(parts) if chunked else b"".join(parts), timeout=10)
+        assert answer.status_code == status, answer.text
+        if status == 200:
+            assert answer.json() == {"got": size}
+
+
 def test_both_are_counted_together(world):
     requests.post(f"{world.url}/echo", timeout=10)
     requests.post(f"{world.url}/slow", timeout=10)

@@ -7,8 +7,8 @@ import numpy as np
 from train.bundle.calibration import softmax
 from train.judge.metrics import log_loss
 
-# How much worse the fewest may be on the tune part: log loss as a share of that of all, accuracy in points.
-LOSS, ACCURACY = 0.02, 0.0005
+# How much worse their log loss may be on the tune part, as a share of that of all. Their accuracy may not.
+LOSS = 0.01
 
 
 def fewest_members(logits: np.ndarray, labels: np.ndarray) -> list[int]:
@@ -26,7 +26,7 @@ def fewest_members(logits: np.ndarray, labels: np.ndarray) -> list[int]:
         scores = {one: _scores(shares[:, [*chosen, one]].mean(axis=1), labels) for one in rest}
         best = min(rest, key=lambda one: scores[one][0])
         chosen.append(best)
-        if scores[best][0] <= loss * (1 + LOSS) and scores[best][1] >= accuracy - ACCURACY:
+        if scores[best][0] <= loss * (1 + LOSS) and scores[best][1] >= accuracy:
             break
     return sorted(chosen)
 
