@@ -14,7 +14,7 @@ def logits_of(labels, skills, seed=0):
 
 
 def test_of_members_that_are_all_alike_one_answers():
-    labels = np.arange(300) % CLASSES
+    labels = np.arange(600) % CLASSES
     one = logits_of(labels, [2.0])
     assert len(fewest_members(np.repeat(one, 6, axis=1), labels)) == 1
 
@@ -39,6 +39,6 @@ def test_as_many_answer_as_it_takes_to_be_nearly_as_good_as_all():
     assert loss(chosen[:1]) > 1.01 * loss(list(range(8)))
 
 
-def test_one_member_is_chosen_where_there_is_one():
-    labels = np.arange(30) % CLASSES
-    assert fewest_members(logits_of(labels, [0.5]), labels) == [0]
+def test_a_small_tune_part_lets_all_members_answer():
+    labels = np.arange(499) % CLASSES
+    assert fewest_members(logits_of(labels, [6.0, 0.0, 0.0]), labels) == [0, 1, 2]
