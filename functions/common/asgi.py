@@ -103,15 +103,16 @@ class Application:
             if length is not None and length > most:
                 raise too_large(self.settings)
             async with self._room.taken(most if length is None else length):
-                async with asyncio.timeout(BODY_S):
-                    body = await _body(receive, most) if length != 0 else b""
+                try:
+                    async with asyncio.timeout(BODY_S):
+                        body = await _body(receive, most) if length != 0 else b""
+                except TimeoutError:
+                    raise Malformed(f"the body did not come within {BODY_S:g} s") from None
                 if body is None:
                     return None
                 if len(body) > most:
                     raise too_large(self.settings)
                 return await work(body)
-        except TimeoutError:
-            return problem(Malformed(f"the body did not come within {BODY_S:g} s"))
         except Exception as error:
             return problem(error)
 

@@ -43,7 +43,11 @@ def world(make_settings, made):
     def fail(body):
         raise RuntimeError("the secret is 42")
 
+    def late(body):
+        raise TimeoutError
+
     jobs = {
+        "/late": Job("late", late),
         "/echo": Job("echo", lambda body: as_json(length=len(body), thread=threading.current_thread().name), 100),
         "/parts": Job("parts", lambda body: Reply(200, "text/csv", iter(BLOCKS))),
         "/refuse": Job("refuse", refuse),
@@ -111,6 +115,11 @@ def test_errors_are_problem_documents_and_tell_nothing_of_the_inside(world, capl
     assert (answer.status_code, answer.json()["type"]) == (500, "urn:sabueso:problem:internal")
     assert "42" not in answer.text
     assert "the secret is 42" in caplog.text
+
+
+def test_a_job_that_timed_out_by_itself_is_not_blamed_on_the_body(world):
+    answer = requests.post(f"{world.url}/late", data=b"12345", timeout=10)
+    assert (answer.status_code, answer.json()["type"]) == (500, "urn:sabueso:problem:internal")
 
 
 def test_all_other_calls_are_flask_s_which_is_made_once(world, made):
