@@ -14,14 +14,17 @@ const STRONG = 0.5; // of the strongest part
 const MOST_PLACES = 3;
 const LEGEND = [Array.from({ length: 33 }, (_, step) => step / 32)];
 
-/** Which parts of a picture speak for a label: `values` in rows, 0 to 1, over the whole of it. `title` says the label. */
-export function renderHeatmap({ values }, title, picture) {
+/**
+ * Which parts of a picture speak for a label: `values` in rows, 0 to 1, over the `region` of it that was looked at: left,
+ * top, right, bottom as shares of its sides. `title` says the label.
+ */
+export function renderHeatmap({ values, region }, title, picture) {
   if (!values.flat().some((value) => value > 0)) return el("p", {}, () => t("heatNone", { title: title() }));
-  const words = () => t("heatPlaces", { title: title(), places: places(values) });
+  const words = () => t("heatPlaces", { title: title(), places: places(values, region) });
   const canvas = paint(el("canvas", { class: "heat", role: "img", "aria-label": words }), values);
   const legend = paint(el("canvas", { class: "heat-scale" }), LEGEND);
   return el("figure", {},
-    frame(canvas, picture),
+    frame(canvas, region, picture),
     el("figcaption", {},
       el("span", {}, () => t("heatCaption", { title: title() })),
       el("small", { class: "heat-legend", "aria-hidden": "true" },
@@ -30,13 +33,16 @@ export function renderHeatmap({ values }, title, picture) {
 }
 
 /** The picture as large as fits, small ones too, with the canvas over it; the canvas alone where it can't be shown. */
-function frame(canvas, { address, name, shape }) {
+function frame(canvas, [left, top, right, bottom], { address, name, shape }) {
   if (!(shape > 0)) return el("div", {}, canvas, el("p", { class: "no-preview" }, () => t("noPreview")));
   const element = el("div", { class: "heat-frame" }, el("img", { src: address, alt: () => t("preview", { name }) }), canvas);
   element.style.aspectRatio = String(shape);
   element.style.width = `min(100%, ${TALLEST_REM * shape}rem)`;
+  Object.assign(canvas.style, { left: share(left), top: share(top), width: share(right - left), height: share(bottom - top) });
   return element;
 }
+
+const share = (number) => `${100 * number}%`;
 
 function toggle(canvas) {
   const label = el("span");
@@ -89,10 +95,11 @@ function colour(value) {
 }
 
 /** In words, for who does not see it: the ninths of the picture in which its strongest parts lie, strongest first. */
-function places(values) {
+function places(values, [left, top, right, bottom]) {
   const strongest = [];
+  const third = (place, count, from, to) => Math.floor(3 * (from + ((place + 0.5) / count) * (to - from)));
   values.forEach((row, down) => row.forEach((value, along) => {
-    const ninth = 3 * Math.floor((3 * (down + 0.5)) / values.length) + Math.floor((3 * (along + 0.5)) / row.length);
+    const ninth = 3 * third(down, values.length, top, bottom) + third(along, row.length, left, right);
     strongest[ninth] = Math.max(strongest[ninth] ?? 0, value);
   }));
   const filled = Object.entries(strongest); // fewer than nine, of fewer than three rows or columns

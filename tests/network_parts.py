@@ -14,8 +14,10 @@ from common.bundle import NETWORK
 from common.network import Network
 from train.bundle.export import serving_network, write_network
 from train.bundle.novelty import picture_novelty
-from train.fit.image import NORM_MOMENTUM, ImageBatches, Norm, build_image, with_mirror
+from train.fit.image import NORM_MOMENTUM, ImageBatches, Norm, build_image, with_heat
 from train.fit.optimizers import Muon, make_optimizer
+from train.fit.plain import plain_tabular
+from train.fit.tabular import build_tabular
 
 SHAPES = ((288, 64), (128, 64), (100, 64), (64, 64), (64, 300))
 
@@ -54,16 +56,35 @@ def convolution(generator: np.random.Generator) -> list[float]:
 
 
 def norm(generator: np.random.Generator) -> dict[str, float]:
+    """Both halves of the channels count as more places of the same ones."""
     inputs = keras.ops.convert_to_tensor(generator.normal(2, 3, (8, 5, 5, 4)).astype(np.float32))
+
+    def beside(array: object) -> object:
+        return keras.ops.reshape(array, (8, 5, 10, 2))
+
     ours, keras_own = Norm(), keras.layers.BatchNormalization(momentum=NORM_MOMENTUM)
-    found = {"training": apart(ours(inputs, training=True), keras_own(inputs, training=True))}
+    found = {"training": apart(beside(ours(inputs, training=True)), keras_own(beside(inputs), training=True))}
     # Keras takes the variance of the batch itself, the one operation that of what it was drawn from.
-    count = 8 * 5 * 5
+    count = 8 * 5 * 10
     wanted = (np.array(keras_own.moving_variance) - NORM_MOMENTUM) * count / (count - 1) + NORM_MOMENTUM
     found["mean"] = apart(ours.moving_mean, keras_own.moving_mean)
     found["variance"] = apart(ours.moving_variance, wanted)
     keras_own.moving_variance.assign(ours.moving_variance)
-    found["answering"] = apart(ours(inputs, training=False), keras_own(inputs, training=False))
+    found["answering"] = apart(beside(ours(inputs, training=False)), keras_own(beside(inputs), training=False))
+    return found
+
+
+def mirrored(generator: np.random.Generator) -> dict[str, float]:
+    """How far answers to pictures and to their mirror images are apart, while it learns and when it answers."""
+    model = build_image(3)
+    for one in model.weights:
+        spread = (0.5, 1.5) if "variance" in one.path or "gamma" in one.path else (-0.1, 0.1)
+        one.assign(generator.uniform(*spread, one.shape))
+    found = {}
+    for side in (49, 81, 80):
+        pixels = generator.uniform(0, 255, (4, side, side, 3)).astype(np.float32)
+        answers, others = model(pixels), model(pixels[:, :, ::-1])
+        found[str(side)] = max(apart(one, other) for one, other in zip(others, answers, strict=True))
     return found
 
 
@@ -86,17 +107,19 @@ def batches(generator: np.random.Generator) -> dict[str, object]:
     }
 
 
-def heat(generator: np.random.Generator, folder: Path) -> dict[str, object]:
+def heat(generator: np.random.Generator, folder: Path, mirrored: bool) -> dict[str, object]:
     """What each part of a picture adds to the logits, and whether the exported network says the same."""
     model = build_image(3)
     model.set_weights([generator.normal(0.2, 0.1, one.shape).astype(np.float32) ** 2 for one in model.weights])
-    whole, pixels = with_mirror(model, 64), generator.uniform(0, 255, (5, 64, 64, 3)).astype(np.float32)
+    side = 64 if mirrored else 65  # with the mirror image as a member, any side will do
+    whole, pixels = with_heat(model, side, mirrored), generator.uniform(0, 255, (5, side, side, 3)).astype(np.float32)
     logits, embedding, parts = (np.array(one) for one in whole(pixels))
     bias = model.get_layer("head").get_weights()[1]
     serving = serving_network(whole, picture_novelty((pixels, embedding), np.arange(5) % 3, (pixels, embedding)), 1.0)
     write_network(serving, folder)
     found = Network(folder / NETWORK).run(pixels[:1])
     return {
+        "logits": list(logits.shape),
         "shape": list(parts.shape),
         "sum": apart(parts.mean(axis=(1, 2)) + bias, logits.mean(axis=1)),
         "exported": apart(found["heat"], parts[:1]),
@@ -104,11 +127,31 @@ def heat(generator: np.random.Generator, folder: Path) -> dict[str, object]:
     }
 
 
+def plain(generator: np.random.Generator) -> dict[str, float]:
+    """What answers rows beside the fitted network, for some of its members; with categories, numbers, or both."""
+    found = {}
+    for name, numbers, slots, chosen in (
+        ("both", 4, [3, 30], [2, 0]),
+        ("one member", 4, [3], [1]),
+        ("numbers", 3, [], [0, 1, 2]),
+        ("categories", 0, [3, 5], [1, 2]),
+    ):
+        model = build_tabular(numbers, slots, 3, 3, 16)
+        model.set_weights([generator.uniform(0.2, 1, one.shape).astype(np.float32) for one in model.weights])
+        rows = np.concatenate(
+            [generator.normal(size=(9, numbers)), generator.integers(0, 3, (9, len(slots)))], axis=1
+        ).astype(np.float32)
+        wanted = np.array(model(rows)[0])[:, chosen]
+        found[name] = apart(plain_tabular(model, chosen, slots)(rows)[0], wanted)
+    return found
+
+
 def main() -> None:
     generator = np.random.default_rng(0)
     found = {"orthogonal": orthogonal(generator), "convolution": convolution(generator), "norm": norm(generator)}
+    found |= {"plain": plain(generator), "mirrored": mirrored(generator)}
     with tempfile.TemporaryDirectory() as folder:
-        found["heat"] = heat(generator, Path(folder))
+        found["heat"] = {name: heat(generator, Path(folder), name == "twice") for name in ("once", "twice")}
     print(json.dumps({**found, "batches": batches(generator)}))
 
 

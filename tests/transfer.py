@@ -32,7 +32,7 @@ from train.bundle.novelty import picture_novelty  # noqa: E402
 from train.fit.backbones import KINDS, build_backbone, load_weights  # noqa: E402
 from train.fit.checkpoint import Checkpoint  # noqa: E402
 from train.fit.fit import Fit, predict_both  # noqa: E402
-from train.fit.image import with_mirror  # noqa: E402
+from train.fit.image import with_heat  # noqa: E402
 from train.fit.kinds import answering, build, learns_first, make_batches, prepare  # noqa: E402
 
 SIDE, FEW, MANY = 48, 64, 320
@@ -83,7 +83,7 @@ def network(name: str, folder: Path) -> dict[str, Any]:
         load_weights(model, folder / file, name)
         # With the training flag, too: nothing of a backbone that knows something may fall out or be measured anew.
         apart[file] = float(np.abs(model(pixels, training=True)[1].numpy() - wanted).max())
-    whole = with_mirror(model, SIDE)
+    whole = with_heat(model, SIDE, mirrored=True)
     embedding = predict_both(whole, pixels)[1]
     novelty = picture_novelty((pixels, embedding), np.arange(8) % 2, (pixels, embedding))
     serving = serving_network(whole, novelty, 1.0)

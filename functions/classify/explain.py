@@ -9,15 +9,18 @@ import numpy as np
 
 from common.bundle import Bundle
 from common.network import Array
+from common.pictures import picture_view, seen_region
 
 
 def explain_pictures(heat: Array, probabilities: Array, contract: Mapping[str, Any]) -> list[dict[str, Any]]:
     """`heat` (n, rows, columns, labels): what each part adds to each label's logit.
 
     Told is by how much a part speaks for the answered label more than for the others in the mean, as a share of the
-    strongest part; 0 where it speaks against it.
+    strongest part; 0 where it speaks against it. `region` is the part of the picture that the network sees: left, top,
+    right and bottom as shares of its sides.
     """
     labels = [label["value"] for label in contract["labels"]]
+    region = list(seen_region(picture_view(contract["features"])[1]))
     best = probabilities.argmax(axis=1)
     found = []
     for one, place in zip(heat.astype(np.float64), best.tolist(), strict=True):
@@ -25,7 +28,7 @@ def explain_pictures(heat: Array, probabilities: Array, contract: Mapping[str, A
         others = (one.sum(axis=-1) - own) / max(1, one.shape[-1] - 1)
         ahead = np.maximum(own - others, 0)
         values = np.round(ahead / max(float(ahead.max()), 1e-9), 3)
-        found.append({"kind": "heatmap", "label": labels[place], "values": values.tolist()})
+        found.append({"kind": "heatmap", "label": labels[place], "values": values.tolist(), "region": region})
     return found
 
 

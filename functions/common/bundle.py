@@ -14,7 +14,7 @@ import numpy as np
 from common.errors import BundleRefused
 from common.features import Encoder, read_row
 from common.network import Array, Network
-from common.pictures import decode_picture
+from common.pictures import decode_picture, picture_view
 
 FORMAT = 1
 CONTRACT, NETWORK, GOLDEN = "contract.json", "network.tflite", "golden.npz"
@@ -78,8 +78,11 @@ class Bundle:
         Raises Unusable for a file that is no picture.
         """
         if self.encoder is None:
-            size = self.contract["features"]["image_size"]
-            return np.stack([decode_picture(body, size) for body in inputs]).astype(np.float32)
+            size, centre = picture_view(self.contract["features"])
+            found = np.empty((len(inputs), size, size, 3), np.float32)
+            for place, body in enumerate(inputs):
+                found[place] = decode_picture(body, size, centre)
+            return found
         return self.encoder.rows(inputs)
 
     def predict(self, inputs: list[Any]) -> tuple[Array, Array]:

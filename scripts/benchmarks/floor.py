@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.probes import Lite
 from common.features import encode_rows
-from common.pictures import decode_picture
+from common.pictures import decode_picture, picture_view
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 WARM = 20
@@ -82,8 +82,8 @@ def _step(bundle: Path, body: bytes) -> Callable[[], Any]:
     contract = json.loads((bundle / "contract.json").read_text(encoding="utf-8"))
     lite, features = Lite(bundle / "network.tflite"), contract["features"]
     if contract["kind"] == "image":
-        size = features["image_size"]
-        return lambda: lite(decode_picture(body, size)[None].astype(np.float32))
+        view = picture_view(features)
+        return lambda: lite(decode_picture(body, *view)[None].astype(np.float32))
     row = json.loads(body)
     values = tuple(row[column["name"]] for column in contract["columns"])
     return lambda: lite(encode_rows([values], features["columns"]))

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from common.features import encode_rows
-from common.pictures import decode_picture
+from common.pictures import decode_picture, picture_view
 
 LARGE = (4000, 3000)
 TRIED = 12
@@ -42,7 +42,7 @@ class Lite:
 class Probe:
     """One kind's inputs, each with the label that is right for it.
 
-    `exact` is decoded or encoded to exactly `encoded` whatever the decoder, so that all must give `probabilities`.
+    `exact` loses nothing: it becomes `encoded` whatever decodes it, so that all must give `probabilities`.
     """
 
     pipeline: str
@@ -73,18 +73,17 @@ def read_probe(pipeline: str, bundle: Path, photos: Sequence[Path]) -> Probe:
 
 def _pictures(pipeline: str, contract: dict[str, Any], lite: Lite, photos: Sequence[Path]) -> Probe:
     """The photograph, of the first ones, of which the network is surest: another decoder must not turn its label."""
-    size, names = contract["features"]["image_size"], [label["value"] for label in contract["labels"]]
+    view, names = picture_view(contract["features"]), [label["value"] for label in contract["labels"]]
 
     def answer(body: bytes) -> np.ndarray:
-        return lite(decode_picture(body, size)[None].astype(np.float32))
+        return lite(decode_picture(body, *view)[None].astype(np.float32))
 
     files = [path.read_bytes() for path in photos[:TRIED]]
     best = max(files, key=lambda body: answer(body).max())
     large = _large(best)
     exact = io.BytesIO()
-    pixels = decode_picture(best, size)
-    Image.fromarray(pixels).save(exact, "PNG")
-    encoded = pixels[None].astype(np.float32)
+    Image.open(io.BytesIO(best)).convert("RGB").save(exact, "PNG")
+    encoded = decode_picture(exact.getvalue(), *view)[None].astype(np.float32)
     label, large_label = (names[int(answer(body).argmax())] for body in (best, large))
     return Probe(pipeline, contract, encoded, lite(encoded), exact.getvalue(), best, label, large, large_label)
 

@@ -16,6 +16,7 @@ from benchmarks.peer_list import Configuration, Peer
 from benchmarks.probes import Probe
 from benchmarks.served import NotServing, Served, a_port
 from benchmarks.wire import request_bytes
+from common.pictures import decode_picture, picture_view
 
 SERVERS = Path(__file__).resolve().parent / "serving_peers"
 START_S = 180.0
@@ -41,7 +42,8 @@ def write_spec(probe: Probe, champion: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     image = probe.kind == "image"
     spec: dict[str, Any] = {"kind": probe.kind, "labels": probe.labels}
-    spec |= {"image_size": probe.encoded.shape[1]} if image else {"width": probe.encoded.shape[1]}
+    size, centre = picture_view(probe.contract["features"]) if image else (0, 1.0)
+    spec |= {"image_size": size, "centre": centre} if image else {"width": probe.encoded.shape[1]}
     spec |= {"saved": str(champion / "saved"), "onnx": str(champion / "network.onnx")}
     (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
     return folder / "spec.json"
@@ -114,9 +116,7 @@ def _numbers(probe: Probe, body: bytes) -> list[Any]:
     """The encoded input as JSON has it; whole numbers for pixels, as they are."""
     if probe.kind == "tabular":
         return list(probe.encoded[0].tolist())
-    from common.pictures import decode_picture
-
-    return list(decode_picture(body, probe.encoded.shape[1]).tolist())
+    return list(decode_picture(body, *picture_view(probe.contract["features"])).tolist())
 
 
 def _raw(probe: Probe, body: bytes) -> tuple[str, str, bytes]:

@@ -133,6 +133,7 @@ def predictions(pipeline: str) -> Document:
     }
 
 
+REGION = [0.0, 0.0, 1.0, 1.0]
 HEAT = [
     [0.0, 0.0, 0.0, 0.0, 0.0],
     [0.0, 0.3, 0.6, 0.0, 0.0],
@@ -158,7 +159,7 @@ EFFECTS = [
 
 def explanation(pipeline: str) -> Document:
     if pipeline == "pets":
-        return {"kind": "heatmap", "label": "cat", "values": [list(row) for row in HEAT]}
+        return {"kind": "heatmap", "label": "cat", "values": [list(row) for row in HEAT], "region": list(REGION)}
     return {"kind": "effects", "label": "1", "effects": [dict(one) for one in EFFECTS]}
 
 

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -42,11 +43,29 @@ def test_heatmap_covers_the_picture(open_page: Open, picture: Any) -> None:
     page = open_page("pets")
     classify_picture(page, picture)
     ask_why(page)
-    [image, canvas] = page.locator(".heat-frame > *").evaluate_all(
-        "(both) => both.map((one) => one.getBoundingClientRect().toJSON())"
-    )
+    [image, canvas] = _boxes(page)
     assert image == canvas
     assert image["height"] == 320  # a small picture is shown large enough to see
+
+
+def test_heatmap_lies_on_the_part_that_was_looked_at(open_page: Open, gateway: Gateway, picture: Any) -> None:
+    gateway.explanations["pets"] |= {"values": [[1, 0], [0, 0]], "region": [0.4, 0.25, 0.9, 0.75]}
+    page = open_page("pets")
+    classify_picture(page, picture)
+    ask_why(page)
+    [image, canvas] = _boxes(page)
+    assert canvas["left"] - image["left"] == pytest.approx(0.4 * image["width"], abs=1)
+    assert canvas["top"] - image["top"] == pytest.approx(0.25 * image["height"], abs=1)
+    assert canvas["width"] == pytest.approx(0.5 * image["width"], abs=1)
+    assert canvas["height"] == pytest.approx(0.5 * image["height"], abs=1)
+    # The first of its parts is not at the top left of the picture.
+    expect(page.get_by_role("img", name="Heatmap")).to_have_accessible_name(re.compile("is in the middle"))
+
+
+def _boxes(page: Page) -> list[dict[str, float]]:
+    """Where the picture and the heatmap are."""
+    script = "(both) => both.map((one) => one.getBoundingClientRect().toJSON())"
+    return list(page.locator(".heat-frame > *").evaluate_all(script))
 
 
 def test_a_turned_picture_is_shown_upright_under_its_heatmap(open_page: Open) -> None:

@@ -37,17 +37,31 @@ def test_an_epoch_of_pictures_comes_again_as_it_was(found: dict[str, Any]) -> No
 
 
 def test_pictures_grow_during_the_fit_and_are_never_smaller_than_what_can_be_seen(found: dict[str, Any]) -> None:
-    assert found["batches"]["shapes"] == ["(32, 32, 32, 3)", "(32, 40, 40, 3)"]
-    assert found["batches"]["small"] == [24, 32, 40, 64]
+    assert found["batches"]["shapes"] == ["(32, 33, 33, 3)", "(32, 48, 48, 3)"]
+    assert found["batches"]["small"] == [24, 33, 49, 81]
 
 
 def test_augmentation_is_set_up_once_for_a_size_and_not_for_each_epoch(found: dict[str, Any]) -> None:
     assert found["batches"]["traced"] == 2
 
 
-def test_the_parts_of_a_picture_add_up_to_its_answer_and_turn_with_it(found: dict[str, dict[str, Any]]) -> None:
-    heat = found["heat"]
-    assert heat["shape"] == [5, 4, 4, 3]
+def test_a_picture_and_its_mirror_image_get_one_answer(found: dict[str, dict[str, float]]) -> None:
+    assert max(found["mirrored"]["49"], found["mirrored"]["81"]) < 1e-4
+    assert found["mirrored"]["80"] > 1e-3, "or the network does not look"
+
+
+def test_what_answers_rows_computes_what_the_fitted_network_does(found: dict[str, dict[str, float]]) -> None:
+    assert len(found["plain"]) == 4
+    assert max(found["plain"].values()) < 1e-5, found["plain"]
+
+
+@pytest.mark.parametrize(("looks", "members", "side"), [("once", 1, 5), ("twice", 2, 4)])
+def test_the_parts_of_a_picture_add_up_to_its_answer_and_turn_with_it(
+    found: dict[str, dict[str, Any]], looks: str, members: int, side: int
+) -> None:
+    heat = found["heat"][looks]
+    assert heat["logits"] == [5, members, 3]
+    assert heat["shape"] == [5, side, side, 3]
     assert heat["sum"] < 1e-4
     assert heat["mirrored"] < 1e-4
     assert heat["exported"] < 1e-4

@@ -7,7 +7,7 @@ from classify.explain import explain_pictures
 from flowers import as_record, draw, encode, flower_rows
 from serving import ROW, validate, validate_problem
 
-CONTRACT = {"labels": [{"value": "cat"}, {"value": "dog"}]}
+CONTRACT = {"labels": [{"value": "cat"}, {"value": "dog"}], "features": {"image_size": 65, "centre": 0.75}}
 
 
 def test_the_part_that_speaks_for_the_answered_label_is_warm_and_what_speaks_against_it_is_not():
@@ -18,6 +18,13 @@ def test_the_part_that_speaks_for_the_answered_label_is_warm_and_what_speaks_aga
     assert (cat["kind"], cat["label"], dog["label"]) == ("heatmap", "cat", "dog")
     assert cat["values"] == [[1, 0, 0], [0, 0.5, 0], [0, 0, 0]]
     assert dog["values"] == [[0, 0, 0], [0, 0, 0], [0, 0, 1]]
+    assert cat["region"] == dog["region"] == [0.125, 0.125, 0.875, 0.875]
+
+
+def test_a_version_from_before_says_that_it_sees_all_of_a_picture():
+    contract = {**CONTRACT, "features": {"image_size": 65}}
+    [found] = explain_pictures(np.zeros((1, 2, 2, 2)), np.array([[0.6, 0.4]]), contract)
+    assert found["region"] == [0, 0, 1, 1]
 
 
 def test_where_nothing_speaks_for_the_label_all_is_cold():

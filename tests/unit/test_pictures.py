@@ -177,7 +177,7 @@ def test_large_pictures_are_decoded_one_after_another(monkeypatch):
     at_once = most = 0
     guard = threading.Lock()
 
-    def counting(picture, size):
+    def counting(picture, *view):
         nonlocal at_once, most
         with guard:
             at_once += 1
@@ -192,6 +192,23 @@ def test_large_pictures_are_decoded_one_after_another(monkeypatch):
     assert most == 1
 
 
+def test_large_pictures_are_decoded_one_after_another_in_forked_processes_too():
+    script = """
+import os, time
+from common import pictures
+with pictures._one_large:
+    if os.fork() == 0:
+        began = time.monotonic()
+        with pictures._one_large:
+            os._exit(0 if time.monotonic() - began > 0.3 else 1)
+    time.sleep(0.5)
+print(os.wait()[1])
+"""
+    environment = {"PYTHONPATH": str(Path(pictures.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "0\n", done.stderr
+
+
 def test_a_large_photograph_decodes_to_what_its_whole_gives():
     large = CAT.resize((1600, 1200), Image.Resampling.BICUBIC)
     quick = decode_picture(encode(large, "JPEG", quality=95), 48).astype(int)
@@ -199,5 +216,23 @@ def test_a_large_photograph_decodes_to_what_its_whole_gives():
     assert np.abs(quick - whole).mean() < 3
 
 
-def test_pixels_and_files_of_one_picture_are_resized_alike():
-    assert (resize_array(np.asarray(CAT), 24) == decode_picture(encode(CAT), 24)).all()
+@pytest.mark.parametrize(("side", "scale"), [(170, 2), (159, 2), (150, 1), (650, 8)])
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_keeps_enough(monkeypatch, side, scale):
+    body, resized = encode(draw("cat", 1).resize((side, side)), "JPEG"), []
+    real = pictures.resize_picture
+    monkeypatch.setattr(pictures, "resize_picture", lambda one, *view: resized.append(one.size) or real(one, *view))
+    decode_picture(body, 81)
+    assert resized == [(-(-side // scale),) * 2]
+
+
+@pytest.mark.parametrize("centre", [1.0, 0.75])
+def test_pixels_and_files_of_one_picture_are_resized_alike(centre):
+    assert (resize_array(np.asarray(CAT), 24, centre) == decode_picture(encode(CAT), 24, centre)).all()
+
+
+def test_of_a_picture_the_middle_is_seen():
+    pixels = np.zeros((64, 128, 3), np.uint8)
+    pixels[8:56, 16:112] = 200
+    whole, middle = (decode_picture(encode(Image.fromarray(pixels)), 24, centre) for centre in (1.0, 0.75))
+    assert (whole[0] == 0).all()
+    assert (middle[1:-1, 1:-1] == 200).all()

@@ -99,19 +99,20 @@ class NearestRow(keras.layers.Layer):
         super().__init__()
         self.numbers, self.centre = len(kernel), rows.mean(axis=0).astype(np.float32)
         self.kernel, self.tables = kernel.astype(np.float32), [table.astype(np.float32) for table in tables]
-        self.rows = (rows - rows.mean(axis=0)).T.astype(np.float32)
-        self.squares = (self.rows**2).sum(axis=0)
+        kept = (rows - rows.mean(axis=0)).T
+        # |x - r|^2 less what is the same for every r; one dense layer when it is exported.
+        self.rows, self.squares = (-2 * kept).astype(np.float32), (kept**2).sum(axis=0).astype(np.float32)
 
     def call(self, inputs: Any, embedding: Any = None) -> Any:
-        flat = keras.ops.zeros_like(inputs[:, :1]) - self.centre
+        flat = keras.ops.zeros_like(inputs[:, :1])
         if self.numbers:
-            flat = flat + keras.ops.matmul(inputs[:, : self.numbers], self.kernel)
+            flat = keras.ops.matmul(inputs[:, : self.numbers], self.kernel)
+        flat = flat - self.centre
         for place, table in enumerate(self.tables):
             slot = keras.ops.cast(inputs[:, self.numbers + place], "int32")
             flat = flat + keras.ops.take(table, slot, axis=0)
-        squares = keras.ops.sum(flat * flat, axis=1, keepdims=True) + self.squares
-        nearest = keras.ops.min(squares - 2 * keras.ops.matmul(flat, self.rows), axis=1)
-        return keras.ops.sqrt(keras.ops.maximum(nearest, 0.0))
+        nearest = keras.ops.min(keras.ops.matmul(flat, self.rows) + self.squares, axis=1)
+        return keras.ops.sqrt(keras.ops.maximum(nearest + keras.ops.sum(flat * flat, axis=1), 0.0))
 
 
 def nearest_row(encoded: np.ndarray, numbers: int, slots: list[int], seed: int) -> NearestRow:

@@ -22,7 +22,7 @@ def decoded_mb(count: int, size: int) -> float:
     return count * size * size * 3 / 1e6
 
 
-def decode_all(files: Sequence[bytes], size: int, folder: Path | None = None) -> np.ndarray:
+def decode_all(files: Sequence[bytes], size: int, folder: Path | None = None, centre: float = 1.0) -> np.ndarray:
     """Picture files -> uint8 (n, size, size, 3), decoded side by side; with a folder in a file there, of `decoded_mb`.
 
     The same files find what an earlier process decoded. Raises Unusable for what is no picture, TrainingFailed if the
@@ -30,9 +30,9 @@ def decode_all(files: Sequence[bytes], size: int, folder: Path | None = None) ->
     """
     shape = (len(files), size, size, 3)
     if folder is None:
-        return _filled(np.empty(shape, np.uint8), files, size)
+        return _filled(np.empty(shape, np.uint8), files, size, centre)
     folder.mkdir(parents=True, exist_ok=True)
-    whole = folder / f"{_name(files, size)}.npy"
+    whole = folder / f"{_name(files, size, centre)}.npy"
     if not whole.exists():
         wanted, free = decoded_mb(len(files), size), shutil.disk_usage(folder).free / 1e6
         if wanted > free:
@@ -42,7 +42,7 @@ def decode_all(files: Sequence[bytes], size: int, folder: Path | None = None) ->
             )
         part = whole.with_suffix(".part")
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        _filled(array, files, size)
+        _filled(array, files, size, centre)
         array.flush()
         part.rename(whole)
     return np.load(whole, mmap_mode="r", allow_pickle=False)
@@ -59,16 +59,17 @@ def clear_others(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _name(files: Sequence[bytes], size: int) -> str:
-    digest = hashlib.sha256(str(size).encode())
+def _name(files: Sequence[bytes], size: int, centre: float) -> str:
+    digest = hashlib.sha256(f"{size} {centre}".encode())
     for file in files:
         digest.update(hashlib.sha256(file).digest())
     return digest.hexdigest()[:32]
 
 
-def _filled(array: np.ndarray, files: Sequence[bytes], size: int) -> np.ndarray:
+def _filled(array: np.ndarray, files: Sequence[bytes], size: int, centre: float) -> np.ndarray:
     with ThreadPoolExecutor(DECODERS) as pool:
         for start in range(0, len(files), CHUNK):
             part = files[start : start + CHUNK]
-            array[start : start + len(part)] = np.stack(list(pool.map(lambda file: decode_picture(file, size), part)))
+            for place, one in enumerate(pool.map(lambda file: decode_picture(file, size, centre), part), start):
+                array[place] = one
     return array

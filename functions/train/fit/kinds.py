@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from common.features import encode_rows, encoded_shape, fit_features
+from common.pictures import picture_view
 from common.pipelines import Pipeline
 from train.fit.backbones import (
     BackboneBatches,
@@ -22,9 +23,10 @@ from train.fit.backbones import (
 )
 from train.fit.decoded import decode_all
 from train.fit.fit import Batches, predict_members
-from train.fit.image import ImageBatches, build_image, cached_size, precision, with_mirror
+from train.fit.image import CENTRE, ImageBatches, build_image, cached_size, precision, with_heat
 from train.fit.members import fewest_members
-from train.fit.tabular import TabularBatches, build_tabular, members_for, weights_of, width_for
+from train.fit.plain import plain_tabular
+from train.fit.tabular import TabularBatches, build_tabular, members_for, width_for
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,15 @@ class Preparation:
     def encode(self, inputs: Sequence[Any]) -> np.ndarray:
         """Raw inputs -> (n, width) float32 of rows, or (n, side, side, 3) uint8 of pictures."""
         if self.kind == "image":
-            return decode_all(inputs, self.features["image_size"], self.folder)
+            size, centre = picture_view(self.features)
+            return decode_all(inputs, size, self.folder, centre)
         return encode_rows(inputs, self.features["columns"])
 
 
 def prepare(pipeline: Pipeline, train_inputs: Sequence[Any], folder: Path | None = None) -> Preparation:
     """Preprocessing, fitted on the train part alone."""
     if pipeline.kind == "image":
-        return Preparation("image", {"image_size": pipeline.train.image_size}, folder)
+        return Preparation("image", {"image_size": pipeline.train.image_size, "centre": CENTRE}, folder)
     return Preparation("tabular", {"columns": fit_features(train_inputs, pipeline.input_columns())})
 
 
@@ -88,15 +91,12 @@ def answering(
     """The fitted network as it will answer, in float32; `tune`: encoded inputs and labels, which choose its members."""
     if pipeline.kind != "image":
         chosen = fewest_members(predict_members(model, tune[0])[0], tune[1])
-        numbers, slots = encoded_shape(preparation.features["columns"])
-        width = model.get_layer("dense_0").units
-        whole = build_tabular(numbers, slots, len(pipeline.labels), len(chosen), width)
-        whole.set_weights(weights_of(model, chosen))
-        return whole
+        return plain_tabular(model, chosen, encoded_shape(preparation.features["columns"])[1])
     backbone = pipeline.train.backbone
     whole = _with_backbone(pipeline, "float32") if backbone else build_image(len(pipeline.labels))
     whole.set_weights(model.get_weights())
-    return with_mirror(whole, pipeline.train.image_size)
+    # Ours answers a mirror image as it does the picture; a backbone's second look pays about a point of accuracy.
+    return with_heat(whole, pipeline.train.image_size, mirrored=bool(backbone))
 
 
 def make_batches(pipeline: Pipeline, preparation: Preparation, inputs: Sequence[Any], labels: np.ndarray) -> Batches:

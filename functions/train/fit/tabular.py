@@ -91,7 +91,7 @@ class ParametricSilu(keras.layers.Layer):
         self.scales = self.add_weight(shape=(shape[-1],), initializer="ones", name="scales")
 
     def call(self, inputs: Any) -> Any:
-        return inputs + self.scales * (keras.ops.silu(inputs) - inputs)
+        return inputs * ((1 - self.scales) + self.scales * keras.ops.sigmoid(inputs))
 
 
 @keras.saving.register_keras_serializable("sabueso")
@@ -128,15 +128,25 @@ def width_for(rows: int) -> int:
     return WIDE if rows >= WIDE_ROWS else WIDTH
 
 
+def category_inputs(inputs: Any, slots: list[int]) -> list[Any]:
+    """(n, numbers + categories) -> an embedding (n, d) of each category."""
+    numbers = inputs.shape[1] - len(slots)
+    found = []
+    for place, count in enumerate(slots, start=numbers):
+        index = keras.ops.cast(inputs[:, place], "int32")
+        found.append(
+            keras.layers.Embedding(count, min(CATEGORY_WIDTH, count), name=f"category_{place - numbers}")(index)
+        )
+    return found
+
+
 def build_tabular(numbers: int, slots: list[int], classes: int, members: int, width: int = WIDTH) -> keras.Model:
     """Float32 (n, numbers + categories), categories as slot indices -> logits (n, members, classes), embedding."""
     inputs = keras.Input((numbers + len(slots),), name="rows")
     parts = []
     if numbers:
         parts.append(PeriodicNumbers(name="numbers")(inputs[:, :numbers]))
-    for place, count in enumerate(slots):
-        index = keras.ops.cast(inputs[:, numbers + place], "int32")
-        parts.append(keras.layers.Embedding(count, min(CATEGORY_WIDTH, count), name=f"category_{place}")(index))
+    parts += category_inputs(inputs, slots)
     hidden = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
     hidden = Members(members, name="members")(Scaling(name="scaling")(hidden))
     embedding = hidden
@@ -146,12 +156,6 @@ def build_tabular(numbers: int, slots: list[int], classes: int, members: int, wi
         embedding = ParametricSilu(name=f"silu_{layer}")(hidden)
         hidden = keras.layers.Dropout(DROPOUT)(embedding)
     return keras.Model(inputs, [MemberLogits(classes, name="logits")(hidden), embedding[:, 0]], name="tabular")
-
-
-def weights_of(model: keras.Model, chosen: list[int]) -> list[np.ndarray]:
-    """The weights of a network of `build_tabular` for one with these of its members alone."""
-    own = {id(one) for name in ("members", "logits") for one in model.get_layer(name).weights}
-    return [one.numpy()[chosen] if id(one) in own else one.numpy() for one in model.weights]
 
 
 class TabularBatches:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from common.pictures import picture_view
 from common.pipelines import Pipeline
 from train.judge.gate import Verdict
 from train.snapshot import PARTS
@@ -221,8 +222,12 @@ def _limits(contract: Mapping[str, Any], making: Making) -> str:
     if few:
         lines.append(f"- Under {FEW} examples: {_listed(few)}. Little is known of these.")
     if contract["kind"] == "image":
-        size = contract["features"]["image_size"]
+        size, centre = picture_view(contract["features"])
         lines.append(f"- It sees pictures squeezed to {size} x {size} points: what is small is lost.")
+        if centre < 1:
+            lines.append(
+                f"- Of a picture it sees the middle, {centre:.1%} of both sides: what is at the edges is lost."
+            )
     if profile["conflicting_labels"]:
         lines.append("- Some equal examples have different labels: no model can have all of them right.")
     lines.append("- `unknown` is a guess too: it misses some of what is of no label.")

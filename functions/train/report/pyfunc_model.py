@@ -17,7 +17,7 @@ import pandas as pd
 from common.errors import BundleRefused, Unusable
 from common.features import encode_rows, read_row
 from common.network import Network, predictions
-from common.pictures import resize_array
+from common.pictures import picture_view, resize_array
 
 
 class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
@@ -46,11 +46,11 @@ class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         )
 
     def _pictures(self, pictures: Any) -> Any:
-        size = self.contract["features"]["image_size"]
+        size, centre = picture_view(self.contract["features"])
         stacked = np.asarray(pictures)
         if stacked.ndim != 4 or stacked.shape[3] != 3:
             raise Unusable(f"pictures must be (n, height, width, 3), not {stacked.shape}")
-        return np.stack([resize_array(one, size) for one in stacked]).astype(np.float32)
+        return np.stack([resize_array(one, size, centre) for one in stacked]).astype(np.float32)
 
     def _rows(self, frame: Any) -> Any:
         rows = []
