@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -27,18 +28,23 @@ def main() -> int:
     from common.settings import read_settings
 
     # Meanwhile the champions are loaded: what a network computes lets other threads go on.
-    threading.Thread(target=importlib.import_module, args=("uvicorn.server",), daemon=True).start()
+    importing = threading.Thread(target=importlib.import_module, args=("uvicorn.server",), daemon=True)
+    importing.start()
     try:
         settings = read_settings(os.environ)
         # Large bodies are kept in temporary files: in the one folder that may be written to.
         settings.scratch.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(settings.scratch)
         application = create(name, settings)
-        port = int(os.environ.get("PORT", "8080"))
+        listening = socket.create_server((os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080"))))
     except WrongSettings as error:
         print(error.detail, file=sys.stderr)
         return 2
-    return serve(application, os.environ.get("HOST", "0.0.0.0"), port, settings.linger_s)
+    except OSError as error:
+        print(f"HOST, PORT: no server can listen there: {error}", file=sys.stderr)
+        return 1
+    importing.join()
+    return serve(application, listening, settings.linger_s)
 
 
 def create(name: str, settings: Any) -> Any:
@@ -50,9 +56,16 @@ def create(name: str, settings: Any) -> Any:
     return application_of(importlib.import_module(f"{name.replace('-', '_')}.app").create_app(settings), settings)
 
 
-def serve(application: Any, host: str, port: int, linger_s: float) -> int:
-    """Answer until SIGTERM; returns when all have their answers."""
+def serve(application: Any, listening: socket.socket, linger_s: float) -> int:
+    """Answer until SIGTERM, in as many processes as the application wants; returns when all have their answers.
+
+    No other thread may run yet.
+    """
     from uvicorn.server import Server
+
+    from common.forks import Forks, fork
+
+    forks = Forks()
 
     class Ending(Server):
         """On SIGTERM: `before_end`, then `linger_s` as ever, then no new connection, and the end with the last answer.
@@ -69,7 +82,8 @@ def serve(application: Any, host: str, port: int, linger_s: float) -> int:
                 threading.Thread(target=self._end, name="ending", daemon=True).start()
 
         def _end(self) -> None:
-            if not _reachable(host, port):
+            forks.end()
+            if not _reachable(listening):
                 os._exit(1)  # the watchdog then ends too, and does not wait for calls that nobody can answer
             if application.before_end is not None:
                 try:
@@ -79,19 +93,23 @@ def serve(application: Any, host: str, port: int, linger_s: float) -> int:
             time.sleep(linger_s)
             self.should_exit = True
 
-    server = Ending(configured(application, host, port))
-    server.run()
-    return 0 if server.started else 1
+    server = Ending(configured(application))
+    for one in (signal.SIGTERM, signal.SIGINT):  # as uvicorn does later: one of them may answer before that
+        signal.signal(one, server.handle_exit)
+    forks = fork(application.processes)
+    forks.watch(application.tally.function)
+    application.begin(forks.place)
+    server.run([listening])
+    forks.wait(DRAIN_S)
+    return 0 if server.started and not forks.failed else 1
 
 
-def configured(application: Any, host: str, port: int) -> Any:
+def configured(application: Any) -> Any:
     """How uvicorn serves it: no access log (the application has its own), no WebSocket, no start-up of its own."""
     from uvicorn.config import Config
 
     return Config(
         application,
-        host=host,
-        port=port,
         http="httptools",
         loop="asyncio",
         ws="none",
@@ -99,16 +117,18 @@ def configured(application: Any, host: str, port: int) -> Any:
         interface="asgi3",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=int(DRAIN_S),
     )
 
 
-def _reachable(host: str, port: int) -> bool:
+def _reachable(listening: socket.socket) -> bool:
     """True if a connection to this very server can be made."""
+    host, port = listening.getsockname()[:2]
     try:
-        with socket.create_connection(("127.0.0.1" if host in ("0.0.0.0", "") else host, port), REACHED_S):
+        with socket.create_connection(("127.0.0.1" if host == "0.0.0.0" else host, port), REACHED_S):
             return True
     except OSError:
         return False

@@ -1,5 +1,6 @@
 """An ASGI application on a free port of this machine, behind uvicorn as functions/server.py starts it."""
 
+import socket
 import threading
 import time
 from typing import Any
@@ -16,8 +17,10 @@ class ServedAsgi:
     def __init__(self, application: Any) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self._server = Server(configured(application, "127.0.0.1", port))
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        application.begin()
+        self._server = Server(configured(application))
+        listening = socket.create_server(("127.0.0.1", port))
+        self._thread = threading.Thread(target=self._server.run, args=([listening],), daemon=True)
         self._thread.start()
         until = time.monotonic() + 20
         while not self._server.started:

@@ -43,6 +43,20 @@ class Function(Server):
         return answers(f"{self.url}/healthz")
 
 
+def environment_alone(name: str, home: Path) -> dict[str, str]:
+    """Of a function that finds neither MLflow nor data, in a folder of its own."""
+    return {
+        "FUNCTION": name,
+        "HOST": "127.0.0.1",
+        "PORT": str(free_port()),
+        "SABUESO_STORE": f"file://{home}/store",
+        "SABUESO_SECRETS": str(home / "secrets"),
+        "SABUESO_SCRATCH": str(home / "scratch"),
+        "SABUESO_TRIGGER": "off",
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+    }
+
+
 class Deployed:
     """Everything, in one folder; `start` starts it in the order of infra/compose.yaml."""
 

@@ -65,6 +65,7 @@ class Champions:
     slots: dict[str, Slot] = field(default_factory=dict)
     tried: bool = False
     clock: Callable[[], float] = time.monotonic
+    place: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -83,8 +84,17 @@ class Champions:
 
     def start(self) -> None:
         """Load what the scratch folder kept, then look at MLflow again and again in the background."""
+        self.load_kept()
+        self.begin()
+
+    def load_kept(self) -> None:
+        """Load the bundles that an earlier process left, so that a restart needs no MLflow."""
         for name in self.slots:
             self._load_kept(name)
+
+    def begin(self, place: int = 0) -> None:
+        """Look at MLflow again and again in the background; each process keeps what it finds in a folder of its own."""
+        self.place = place
 
         def loop() -> None:
             while True:
@@ -187,7 +197,6 @@ class Champions:
         return bundle
 
     def _load_kept(self, name: str) -> None:
-        """The bundle that an earlier process left, so that a restart needs no MLflow."""
         home = self._home(name)
         try:
             version = (home / KEPT).read_text().strip()
@@ -197,4 +206,4 @@ class Champions:
         self.slots[name].champion = Champion(version, bundle)
 
     def _home(self, name: str) -> Path:
-        return self.settings.scratch / "bundles" / name
+        return self.settings.scratch / (f"bundles-{self.place}" if self.place else "bundles") / name

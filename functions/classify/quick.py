@@ -17,6 +17,8 @@ from common.tally import Tally
 if TYPE_CHECKING:
     from flask import Flask
 
+# Of all calls, Flask's too.
+ENDPOINTS = ("classify", "index", "card", "healthz", "readyz", "metrics", "described", "none")
 # Bodies of rows that take less time than handing them to another thread would.
 LIGHT = 2048
 
@@ -24,8 +26,8 @@ LIGHT = 2048
 def create(settings: Settings) -> Application:
     """The application, its champions loaded as far as they were kept. Raises WrongSettings."""
     pipelines = read_pipelines(settings.pipelines)
-    champions = Champions(settings, pipelines)
-    answers, tally = Answers(pipelines, champions, settings.threads), Tally("classify")
+    champions, processes = Champions(settings, pipelines), settings.processes
+    answers, tally = Answers(pipelines, champions, settings.threads), Tally("classify", processes, ENDPOINTS)
 
     def quick(method: str, path: str, query: str, headers: dict[bytes, bytes]) -> Job | None:
         name = path[1:]
@@ -41,6 +43,5 @@ def create(settings: Settings) -> Application:
 
         return make_flask(settings, champions, answers, tally)
 
-    application = Application(settings, flask, tally, champions.missing, quick)
-    champions.start()
-    return application
+    champions.load_kept()
+    return Application(settings, flask, tally, champions.missing, quick, None, processes, champions.begin)

@@ -54,14 +54,25 @@ class Application:
         missing: Callable[[], str | None] = lambda: None,
         quick: Quick = lambda *call: None,
         before_end: Callable[[], None] | None = None,
+        processes: int = 1,
+        begin: Callable[[int], None] = lambda place: None,
     ) -> None:
-        """`before_end`: what is done first when the process is told to end."""
+        """`before_end`: what is done first when the process is told to end.
+
+        `processes`: how many shall answer. `begin(place)` is called in each once they are forked, before any answer:
+        until then no thread may run.
+        """
         self.settings, self.tally, self._missing, self._quick = settings, tally, missing, quick
-        self.before_end = before_end
+        self.before_end, self.processes, self._begin = before_end, processes, begin
         self._flask = _Flask(make_flask)
         self._wsgi: Any = None
         self._threads = ThreadPoolExecutor(settings.threads, "quick")
-        self._room = _Room(BODIES * settings.max_body)
+        self._room = _Room(max(1, BODIES // processes) * settings.max_body)
+
+    def begin(self, place: int = 0) -> None:
+        """Told to each process, with its place among them."""
+        self.tally.begin(place)
+        self._begin(place)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit
 from common.cores import cores
 from common.errors import FieldError, WrongSettings
 
+# Each takes memory of its own: on machines with more cores replicas are the way.
+MOST_PROCESSES = 4
 FUNCTIONS = Path(__file__).resolve().parent.parent
 
 
@@ -63,8 +66,14 @@ def _count(raw: str) -> int:
     return value
 
 
-def _threads(raw: str) -> int:
+def _cores(raw: str) -> int:
     return _count(raw) if raw else cores()
+
+
+def _processes(raw: str) -> int:
+    if raw:
+        return _count(raw)
+    return min(cores(), MOST_PROCESSES) if sys.platform == "linux" else 1
 
 
 def _budgets(raw: str) -> Mapping[str, float]:
@@ -136,8 +145,15 @@ VARIABLES = (
         "SABUESO_THREADS",
         "threads",
         "",
-        _threads,
-        "inputs that are worked on at once; default: the cores that the container may use",
+        _cores,
+        "inputs of one call that are worked on at once; default: the cores that the container may use",
+    ),
+    Variable(
+        "SABUESO_PROCESSES",
+        "processes",
+        "",
+        _processes,
+        "processes of `classify`; default: the cores that the container may use, 4 at most (1 where not on Linux)",
     ),
     Variable(
         "SABUESO_TRAIN_MEMORY_MB",
@@ -198,6 +214,7 @@ class Settings:
     max_body_mb: float
     linger_s: float
     threads: int
+    processes: int
     train_memory_mb: float | None
     min_interval_s: float | None
     samples_per_batch: int | None

@@ -1,11 +1,11 @@
-"""Counts requests and their seconds, for Prometheus."""
+"""Counts requests and their seconds, of all processes that answer, for Prometheus."""
 
 from __future__ import annotations
 
+import mmap
 import threading
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from common.log import log
@@ -13,25 +13,38 @@ from common.log import log
 # Upper bounds in seconds, Prometheus's own defaults.
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 QUIET = ("healthz", "readyz", "metrics")
+# Of an endpoint: its seconds, how many answers took so long, and how many had each status from 100 to 599.
+PLACES, STATUSES = len(BOUNDS) + 1, 500
+WIDTH = 1 + PLACES + STATUSES
+MOST_ENDPOINTS = 64
 
 
 class Tally:
-    """Requests by endpoint and status, seconds by endpoint. Prometheus's library comes in when it is asked."""
+    """Requests by endpoint and status, seconds by endpoint. Prometheus's library comes in when it is asked.
 
-    def __init__(self, function: str) -> None:
+    Each process writes to a part of its own of memory that all of them read: it is made before they are forked, and
+    where there are several, their `endpoints` are known by then.
+    """
+
+    def __init__(self, function: str, processes: int = 1, endpoints: Sequence[str] = ()) -> None:
         self.function = function
-        self._requests: Counter[tuple[str, int]] = Counter()
-        self._places: dict[str, list[int]] = {}
-        self._seconds: dict[str, float] = {}
+        self._endpoints = {name: place for place, name in enumerate(endpoints)}
+        size = MOST_ENDPOINTS * WIDTH
+        self._parts = [memoryview(mmap.mmap(-1, 8 * size)).cast("d") for _ in range(processes)]
+        self._own = self._parts[0]
         self._lock = threading.Lock()
+
+    def begin(self, place: int) -> None:
+        """This process is the one at that place."""
+        self._own = self._parts[place]
 
     def end(self, endpoint: str, method: str, path: str, status: int, seconds: float) -> None:
         """A request was answered: it is counted, and but for those that come every few seconds logged."""
         with self._lock:
-            self._requests[endpoint, status] += 1
-            self._seconds[endpoint] = self._seconds.get(endpoint, 0.0) + seconds
-            places = self._places.setdefault(endpoint, [0] * (len(BOUNDS) + 1))
-            places[bisect_left(BOUNDS, seconds)] += 1
+            start = WIDTH * self._endpoints.setdefault(endpoint, len(self._endpoints))
+            self._own[start] += seconds
+            self._own[start + 1 + bisect_left(BOUNDS, seconds)] += 1
+            self._own[start + 1 + PLACES + status - 100] += 1
         if endpoint not in QUIET:
             log(self.function, method, path=path, status=status, ms=round(seconds * 1000, 1))
 
@@ -42,15 +55,18 @@ class Tally:
         labels = ["function", "endpoint"]
         count = CounterMetricFamily("sabueso_requests", "Requests answered", labels=[*labels, "status"])
         took = HistogramMetricFamily("sabueso_request_seconds", "Seconds an answer took", labels=labels)
-        with self._lock:
-            for (endpoint, status), number in self._requests.items():
-                count.add_metric([self.function, endpoint, str(status)], number)
-            for endpoint, places in self._places.items():
-                buckets, up_to = [], 0
-                for bound, number in zip((*BOUNDS, "+Inf"), places, strict=True):
-                    up_to += number
-                    buckets.append((str(bound), up_to))
-                took.add_metric([self.function, endpoint], buckets, self._seconds[endpoint])
+        for endpoint, place in list(self._endpoints.items()):
+            each = [part[WIDTH * place : WIDTH * (place + 1)].tolist() for part in self._parts]
+            seconds, *counted = map(sum, zip(*each, strict=True))
+            for status, number in enumerate(counted[PLACES:], start=100):
+                if number:
+                    count.add_metric([self.function, endpoint, str(status)], number)
+            buckets, up_to = [], 0.0
+            for bound, number in zip((*BOUNDS, "+Inf"), counted[:PLACES], strict=True):
+                up_to += number
+                buckets.append((str(bound), up_to))
+            if up_to:
+                took.add_metric([self.function, endpoint], buckets, seconds)
         yield count
         yield took
 

@@ -19,6 +19,7 @@ from common.objects import FolderObjects, Objects, open_objects
 from common.objects_s3 import S3Objects
 from common.settings import Settings, read_settings
 from conftest import Served
+from deployed import Function, environment_alone
 from deploying import Site, make_gateway
 from servers import Minio, Mysql, S3Server, Versitygw
 
@@ -44,6 +45,22 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
     """MinIO, MariaDB and MLflow with keys and accounts, which tests may use but not stop."""
     with running(tmp_path_factory.mktemp("accounts"), Mysql) as made:
         yield made
+
+
+@pytest.fixture
+def function(tmp_path: Path, secrets: Path) -> Iterator[Callable[..., Function]]:
+    """function("classify", NAME="value"): a started one, in a process of its own; it need not be `ready`."""
+    started: list[Function] = []
+
+    def start(name: str, ready: bool = True, **environment: str) -> Function:
+        fixed = {**environment_alone(name, tmp_path), **environment}
+        started.append(Function(name, int(fixed["PORT"]), fixed, tmp_path))
+        started[-1].start(wait=ready)
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
 
 
 @pytest.fixture(params=["folder", "minio", "versitygw"])

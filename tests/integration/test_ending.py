@@ -19,37 +19,10 @@ import requests
 from flask import Flask
 
 from conftest import Served
-from deployed import Function
-from ports import free_port
+from deployed import Function, environment_alone
 from servers import ROOT, missing
 
 pytestmark = pytest.mark.integration
-
-
-def environment_of(name: str, home: Path) -> dict[str, str]:
-    return {
-        "FUNCTION": name,
-        "HOST": "127.0.0.1",
-        "PORT": str(free_port()),
-        "SABUESO_STORE": f"file://{home}/store",
-        "SABUESO_SECRETS": str(home / "secrets"),
-        "SABUESO_SCRATCH": str(home / "scratch"),
-        "SABUESO_TRIGGER": "off",
-        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
-    }
-
-
-@pytest.fixture
-def function(tmp_path: Path, secrets: Path) -> Callable[..., Function]:
-    """function("classify", NAME="value"): a started one, in a process of its own."""
-
-    def start(name: str, **environment: str) -> Function:
-        fixed = environment_of(name, tmp_path)
-        one = Function(name, int(fixed["PORT"]), {**fixed, **environment}, tmp_path)
-        one.start()
-        return one
-
-    return start
 
 
 def end(function: Function) -> None:
@@ -134,7 +107,7 @@ def test_it_does_not_wait_for_calls_that_nobody_can_answer_any_more(
         "code = child.wait(60)\n"
         "print(code, time.monotonic() - began)\n"
     )
-    environment = {**os.environ, **environment_of("classify", tmp_path), "SABUESO_LINGER_S": "20"}
+    environment = {**os.environ, **environment_alone("classify", tmp_path), "SABUESO_LINGER_S": "20"}
     as_root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive", "--preserve-env"]
     command = [*as_root, "unshare", "--net", sys.executable, "-c", script, *program]
     if shutil.which(command[0]) is None:

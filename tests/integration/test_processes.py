@@ -1,0 +1,93 @@
+"""Several processes of classify behind one socket: all answer, one count of all, and they end together."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+import requests
+
+from deployed import Function
+from integration.test_ending import code, end, refused
+
+pytestmark = pytest.mark.integration
+WAIT_S = 20
+
+
+@pytest.fixture
+def three(function: Callable[..., Function]) -> Function:
+    return function("classify", SABUESO_PROCESSES="3")
+
+
+def family(function: Function) -> list[psutil.Process]:
+    """The first process and the others."""
+    assert function.process is not None
+    try:
+        first = psutil.Process(function.process.pid)
+        return [first, *first.children()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not psutil.wait_procs(processes, timeout=WAIT_S)[1]
+
+
+def test_the_others_answer_while_the_first_does_not(three: Function) -> None:
+    first, *others = family(three)
+    assert len(others) == 2
+    first.suspend()
+    try:
+        assert all(requests.get(f"{three.url}/healthz", timeout=WAIT_S).ok for _ in range(20))
+    finally:
+        first.resume()
+
+
+def test_one_count_of_all_whoever_is_asked(three: Function) -> None:
+    first = family(three)[0]
+    for turn in range(30):
+        (first.suspend if turn < 10 else first.resume)()  # others must have answered those
+        assert requests.post(f"{three.url}/covertype", json={}, timeout=WAIT_S).status_code == 503
+    for _ in range(6):
+        text = requests.get(f"{three.url}/metrics", timeout=WAIT_S).text
+        found = re.search(r'sabueso_requests_total\{endpoint="classify",function="classify",status="503"\} (\S+)', text)
+        assert found, text
+        assert float(found[1]) == 30
+
+
+def test_they_end_together_when_they_are_told_to(three: Function) -> None:
+    processes = family(three)
+    end(three)
+    assert code(three) == 0
+    assert gone(processes)
+    assert refused(three)
+
+
+def test_when_one_of_the_others_dies_all_end_so_that_they_are_started_anew(three: Function) -> None:
+    processes = family(three)
+    processes[1].kill()
+    assert code(three) == 1
+    assert gone(processes)
+    assert "a process ended" in three.log.read_text()
+
+
+def test_nothing_is_left_when_the_first_is_killed(three: Function) -> None:
+    processes = family(three)
+    os.kill(processes[0].pid, signal.SIGKILL)
+    assert code(three) == -signal.SIGKILL
+    assert gone(processes)
+    until = time.monotonic() + WAIT_S
+    while not refused(three):  # so that the next one can listen there
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_where_no_server_can_listen_is_told(three: Function, function: Callable[..., Function]) -> None:
+    other = function("classify", ready=False, PORT=three.url.rpartition(":")[2])
+    assert code(other) == 1
+    assert "HOST, PORT: no server can listen there" in other.log.read_text()
