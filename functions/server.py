@@ -15,6 +15,8 @@ from typing import Any
 
 FUNCTIONS = ("fetch-batch", "train", "classify")
 DRAIN_S, REACHED_S = 30.0, 1.0
+# Connections that may wait to be taken.
+BACKLOG = 2048
 # Longer than the watchdog in front keeps an idle connection: if we closed it first, the call that comes then were lost.
 IDLE_S = 120
 
@@ -36,7 +38,7 @@ def main() -> int:
         settings.scratch.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(settings.scratch)
         application = create(name, settings)
-        listening = socket.create_server((os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080"))))
+        listening = listen(os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080")))
     except WrongSettings as error:
         print(error.detail, file=sys.stderr)
         return 2
@@ -54,6 +56,16 @@ def create(name: str, settings: Any) -> Any:
     from common.web import application_of
 
     return application_of(importlib.import_module(f"{name.replace('-', '_')}.app").create_app(settings), settings)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises OSError where no server can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named as TCP, or asyncio would not turn Nagle's algorithm off: an answer goes in two parts, and would take 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    return listening
 
 
 def serve(application: Any, listening: socket.socket, linger_s: float) -> int:
@@ -76,6 +88,10 @@ def serve(application: Any, listening: socket.socket, linger_s: float) -> int:
 
         begun = False
 
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            listening.listen(BACKLOG)
+
         def handle_exit(self, sig: int, frame: Any) -> None:
             if not self.begun:
                 self.begun = True
@@ -93,7 +109,10 @@ def serve(application: Any, listening: socket.socket, linger_s: float) -> int:
             time.sleep(linger_s)
             self.should_exit = True
 
-    server = Ending(configured(application))
+    config = configured(application)
+    # asyncio takes as many connections at once as may wait; the other processes would be left without.
+    config.backlog = 1
+    server = Ending(config)
     for one in (signal.SIGTERM, signal.SIGINT):  # as uvicorn does later: one of them may answer before that
         signal.signal(one, server.handle_exit)
     forks = fork(application.processes)

@@ -1,6 +1,5 @@
 """An ASGI application on a free port of this machine, behind uvicorn as functions/server.py starts it."""
 
-import socket
 import threading
 import time
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from uvicorn.server import Server
 
 from ports import free_port
-from server import configured
+from server import configured, listen
 
 
 class ServedAsgi:
@@ -19,7 +18,7 @@ class ServedAsgi:
         self.url = f"http://127.0.0.1:{port}"
         application.begin()
         self._server = Server(configured(application))
-        listening = socket.create_server(("127.0.0.1", port))
+        listening = listen("127.0.0.1", port)
         self._thread = threading.Thread(target=self._server.run, args=([listening],), daemon=True)
         self._thread.start()
         until = time.monotonic() + 20

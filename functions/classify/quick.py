@@ -35,8 +35,9 @@ def create(settings: Settings) -> Application:
         if method != "POST" or name not in pipelines or mimetype == "multipart/form-data":
             return None
         accept = headers.get(b"accept", b"").decode("latin1")
-        most = LIGHT if pipelines[name].kind == "tabular" and "explain" not in query else -1
-        return Job("classify", lambda body: answers.reply(Call(name, query, mimetype, accept, body)), most)
+        rows = pipelines[name].kind == "tabular"
+        most = LIGHT if rows and "explain" not in query else -1
+        return Job("classify", lambda body: answers.reply(Call(name, query, mimetype, accept, body)), most, rows)
 
     def flask() -> Flask:
         from classify.app import make_flask

@@ -33,11 +33,15 @@ BODIES, BODY_S = 4, 30.0
 
 @dataclass(frozen=True)
 class Job:
-    """A quick call: `run` makes the reply to its body; on the event loop itself if that has so many bytes at most."""
+    """A quick call: `run` makes the reply to its body; on the event loop itself if that has so many bytes at most.
+
+    `long`: it may take many times as long as others, which shall not wait for it.
+    """
 
     endpoint: str
     run: Callable[[bytes], Reply]
     light: int = 0
+    long: bool = False
 
 
 Quick = Callable[[str, str, str, dict[bytes, bytes]], Job | None]
@@ -66,7 +70,9 @@ class Application:
         self.before_end, self.processes, self._begin = before_end, processes, begin
         self._flask = _Flask(make_flask)
         self._wsgi: Any = None
-        self._threads = ThreadPoolExecutor(settings.threads, "quick")
+        # In a process of its own a thread waits for no other's share of Python's lock.
+        self._threads = ThreadPoolExecutor(max(1, settings.threads // processes), "quick")
+        self._long = ThreadPoolExecutor(settings.threads, "long")
         self._room = _Room(max(1, BODIES // processes) * settings.max_body)
 
     def begin(self, place: int = 0) -> None:
@@ -85,7 +91,7 @@ class Application:
         reply = await self._reply(job, scope, receive)
         if reply is None:  # who called is gone
             return
-        status = await _sent(reply, request_id, send, self._threads)
+        status = await _sent(reply, request_id, send, self._long)
         self.tally.end(job.endpoint, scope["method"], scope["path"], status, time.perf_counter() - began)
 
     def _job(self, scope: Message) -> Job | None:
@@ -100,8 +106,8 @@ class Application:
         async def run(body: bytes) -> Reply:
             if len(body) <= job.light:
                 return job.run(body)
-            here = contextvars.copy_context()
-            return await asyncio.get_running_loop().run_in_executor(self._threads, here.run, job.run, body)
+            here, threads = contextvars.copy_context(), self._long if job.long else self._threads
+            return await asyncio.get_running_loop().run_in_executor(threads, here.run, job.run, body)
 
         return await self._with_body(scope, receive, run)
 
@@ -145,7 +151,7 @@ class Application:
         began, request_id = time.perf_counter(), begin_request()
         refused = await self._with_body(scope, receive, whole)
         if refused is not None:
-            status = await _sent(refused, request_id, send, self._threads)
+            status = await _sent(refused, request_id, send, self._long)
             self.tally.end("none", scope["method"], scope["path"], status, time.perf_counter() - began)
 
 

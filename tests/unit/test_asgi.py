@@ -1,5 +1,6 @@
 """Calls that are answered without Flask, and those that Flask answers behind the same server."""
 
+import asyncio
 import http.client
 import json
 import socket
@@ -105,6 +106,24 @@ def test_a_body_that_is_too_large_is_refused_with_its_limit(world, chunked):
 def test_an_answer_in_parts_comes_whole(world):
     answer = requests.post(f"{world.url}/parts", timeout=10)
     assert (answer.content, answer.headers["Transfer-Encoding"]) == (b"".join(BLOCKS), "chunked")
+
+
+def test_answers_are_sent_without_waiting_for_more(make_settings, monkeypatch):
+    """An answer goes in two parts; where the second waits for the first to be acknowledged, it takes 40 ms."""
+    told = []
+    real = asyncio.base_events._set_nodelay
+    monkeypatch.setattr(asyncio.base_events, "_set_nodelay", lambda one: real(one) or told.append(_no_delay(one)))
+    served = ServedAsgi(Application(make_settings("flowers"), lambda: Flask("x"), Tally("x")))
+    try:
+        assert requests.get(f"{served.url}/healthz", timeout=20).ok
+    finally:
+        served.stop()
+    assert told
+    assert all(told)
+
+
+def _no_delay(one):
+    return one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
 def test_errors_are_problem_documents_and_tell_nothing_of_the_inside(world, caplog):
