@@ -18,9 +18,9 @@ from common.pictures import CONTENT_TYPES
 
 MOST_ERRORS = 100
 MOST_PICTURES = 100
-# Rows that are read at once: enough to work on whole columns, few enough to hold them as Python's objects. A body of
-# fewer bytes is read row by row.
-BLOCK = 2048
+# Rows that are read at once: enough to work on whole columns, and so few that the threads in which the network runs
+# get Python's lock between them. A body of few bytes is read row by row.
+BLOCK, FEW_BYTES = 256, 2048
 Columns = Sequence[Mapping[str, Any]]
 
 
@@ -59,7 +59,7 @@ def encoded_blocks(mimetype: str, body: bytes, bundle: Bundle) -> Iterator[Array
     columns, encoder = bundle.contract["columns"], bundle.encoder
     if encoder is None:
         raise ValueError("a bundle for pictures takes no rows")
-    if len(body) < BLOCK:
+    if len(body) < FEW_BYTES:
         yield encoder.rows(read_values(mimetype, body, columns))
         return
     records, _ = _records(mimetype, body, columns)
