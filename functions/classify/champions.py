@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import shutil
 import threading
 import time
@@ -65,6 +66,8 @@ class Champions:
     slots: dict[str, Slot] = field(default_factory=dict)
     tried: bool = False
     clock: Callable[[], float] = time.monotonic
+    # Of each process, in memory that all of them read: whether its first look has ended.
+    looked: mmap.mmap | None = None
     place: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -73,7 +76,8 @@ class Champions:
 
     def missing(self) -> str | None:
         """What a replica that is not ready yet waits for."""
-        return None if self.tried else "no look at MLflow has ended"
+        tried = self.tried if self.looked is None else all(self.looked[:])
+        return None if tried else "no look at MLflow has ended"
 
     def get(self, name: str) -> Champion:
         """The champion that answers now. Raises NoModel, saying why there is none."""
@@ -119,6 +123,8 @@ class Champions:
             except Exception as error:  # the thread must live on: a replica without it would never see a champion
                 self._keep(name, slot, f"the look at MLflow failed: {type(error).__name__}: {error}")
         self.tried = True
+        if self.looked is not None:
+            self.looked[self.place] = 1
 
     def _keep(self, name: str, slot: Slot, why: str) -> None:
         if slot.why_none != why:

@@ -5,6 +5,7 @@ An image that starts has its first answer before Flask would be there.
 
 from __future__ import annotations
 
+import mmap
 import sys
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ def create(settings: Settings) -> Application:
     """The application, its champions loaded as far as they were kept. Raises WrongSettings."""
     sys.setswitchinterval(SWITCH_S)
     pipelines = read_pipelines(settings.pipelines)
-    champions, processes = Champions(settings, pipelines), settings.processes
+    processes = settings.processes
+    champions = Champions(settings, pipelines, looked=mmap.mmap(-1, processes))
     answers, tally = Answers(pipelines, champions, settings.threads), Tally("classify", processes, ENDPOINTS)
 
     small_jpeg = LIGHT_JPEG if settings.threads <= processes else -1

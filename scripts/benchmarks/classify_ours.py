@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from benchmarks.bars import BULK_ROWS
 from benchmarks.figures import under_load
 from benchmarks.generator import Generator
@@ -42,6 +44,7 @@ class Ours:
         compileall.compile_dir(self.functions, quiet=2)
         for kind, probe in probes.items():
             with self.started(probe, keep=False) as (served, _):
+                _wait_for(served, {kind: probe})
                 request = ask(served.url, probe.pipeline, probe.exact, "image/png" if kind == "image" else TYPES[kind])
                 answer = once(served.url, request, START_S)
                 apart(told(answer.body, probe.labels)[1], probe.probabilities, APART)
@@ -89,9 +92,14 @@ def _load(ours: Ours, served: Served, request: bytes, label: str) -> dict[str, A
 
 
 def _wait_for(served: Served, probes: Mapping[str, Probe]) -> None:
-    """Until all pipelines answer: the bundle of one may be loaded a moment later."""
+    """Until every process has looked at MLflow, and all pipelines answer."""
+    until = time.monotonic() + START_S
+    while not requests.get(f"{served.url}/readyz", timeout=START_S).ok:
+        if time.monotonic() > until:
+            raise NotServing("it was never ready")
+        time.sleep(0.05)
     for kind, probe in probes.items():
-        request, until = ask(served.url, probe.pipeline, probe.usual, TYPES[kind]), time.monotonic() + START_S
+        request = ask(served.url, probe.pipeline, probe.usual, TYPES[kind])
         while once(served.url, request, START_S).status != 200:
             if time.monotonic() > until:
                 raise NotServing(f"{probe.pipeline} never answered")

@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def csv_of(rows):
 @pytest.fixture
 def served(serving):
     """A replica as functions/server.py makes it, beside the Flask one."""
-    one = ServedAsgi(quick.create(serving.settings))
+    one = ServedAsgi(quick.create(replace(serving.settings, processes=1)))
     wait_until(lambda: requests.get(f"{one.url}/readyz", timeout=10).status_code == 200)
     yield one
     one.stop()
