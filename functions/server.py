@@ -38,11 +38,12 @@ def main() -> int:
         settings.scratch.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(settings.scratch)
         application = create(name, settings)
-        listening = listen(os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080")))
     except WrongSettings as error:
         print(error.detail, file=sys.stderr)
         return 2
-    except OSError as error:
+    try:
+        listening = listen(os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080")))
+    except (OSError, ValueError) as error:
         print(f"HOST, PORT: no server can listen there: {error}", file=sys.stderr)
         return 1
     importing.join()

@@ -12,13 +12,14 @@ const TALLEST_REM = 20;
 const PLACES = ["TopLeft", "Top", "TopRight", "Left", "Middle", "Right", "BottomLeft", "Bottom", "BottomRight"];
 const STRONG = 0.5; // of the strongest part
 const MOST_PLACES = 3;
+const WHOLE = [0, 0, 1, 1]; // what versions of classify saw that did not say it
 const LEGEND = [Array.from({ length: 33 }, (_, step) => step / 32)];
 
 /**
  * Which parts of a picture speak for a label: `values` in rows, 0 to 1, over the `region` of it that was looked at: left,
  * top, right, bottom as shares of its sides. `title` says the label.
  */
-export function renderHeatmap({ values, region }, title, picture) {
+export function renderHeatmap({ values, region = WHOLE }, title, picture) {
   if (!values.flat().some((value) => value > 0)) return el("p", {}, () => t("heatNone", { title: title() }));
   const words = () => t("heatPlaces", { title: title(), places: places(values, region) });
   const canvas = paint(el("canvas", { class: "heat", role: "img", "aria-label": words }), values);

@@ -101,6 +101,8 @@ def batches(generator: np.random.Generator) -> dict[str, object]:
         "steps": [made.steps, len(first), len(another)],
         "shapes": sorted({str(tuple(pixels.shape)) for pixels, _ in [*first, *another, *made.epoch(9)]}),
         "same": all(same),
+        "targets": float(max(np.abs(np.array(targets).sum(axis=1) - 1).max() for _, targets in [*first, *another])),
+        "mixed": float(np.mean([np.array(targets).max(axis=1) < 1 for _, targets in [*first, *another]])),
         "another": float(np.abs(np.array(first[0][0]) - np.array(another[0][0])).max()),
         "traced": made._augment.experimental_get_tracing_count(),
         "small": [ImageBatches(pictures, np.zeros(70, int), 3, 5, side).side(0) for side in (24, 36, 64, 112)],

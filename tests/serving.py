@@ -60,7 +60,7 @@ def start(settings: Settings, mlflow: FakeMlflow | None = None, served: Served |
     champions = Champions(settings, pipelines, Registry(settings))
     serving = Serving(settings, create_app(settings, champions), champions, mlflow, served)
     champions.stop()
-    wait_until(lambda: champions.tried)
+    wait_until(lambda: champions.missing() is None)
     return serving
 
 

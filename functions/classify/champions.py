@@ -64,10 +64,9 @@ class Champions:
     pipelines: Mapping[str, Pipeline]
     registry: Registry | None = None
     slots: dict[str, Slot] = field(default_factory=dict)
-    tried: bool = False
     clock: Callable[[], float] = time.monotonic
-    # Of each process, in memory that all of them read: whether its first look has ended.
-    looked: mmap.mmap | None = None
+    # Of each process, 1 once its first look has ended; where there are several, in memory that all of them read.
+    looked: mmap.mmap | bytearray = field(default_factory=lambda: bytearray(1))
     place: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -76,8 +75,7 @@ class Champions:
 
     def missing(self) -> str | None:
         """What a replica that is not ready yet waits for."""
-        tried = self.tried if self.looked is None else all(self.looked[:])
-        return None if tried else "no look at MLflow has ended"
+        return None if all(self.looked[:]) else "no look at MLflow has ended"
 
     def get(self, name: str) -> Champion:
         """The champion that answers now. Raises NoModel, saying why there is none."""
@@ -122,9 +120,7 @@ class Champions:
                 self._keep(name, slot, f"the new champion was refused: {error.detail}")
             except Exception as error:  # the thread must live on: a replica without it would never see a champion
                 self._keep(name, slot, f"the look at MLflow failed: {type(error).__name__}: {error}")
-        self.tried = True
-        if self.looked is not None:
-            self.looked[self.place] = 1
+        self.looked[self.place] = 1
 
     def _keep(self, name: str, slot: Slot, why: str) -> None:
         if slot.why_none != why:

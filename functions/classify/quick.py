@@ -19,14 +19,12 @@ from common.tally import Tally
 if TYPE_CHECKING:
     from flask import Flask
 
-# Of all calls, Flask's too.
+# Of all calls, Flask's too: processes that count into one memory must agree on their places there.
 ENDPOINTS = ("classify", "index", "card", "healthz", "readyz", "metrics", "described", "none")
 # Seconds that a thread keeps Python's lock while others want it: those that run the network need it for a moment only.
 SWITCH_S = 0.0002
 # Bodies of rows that take less time than handing them to another thread would.
 LIGHT = 2048
-# And a JPEG that is, where each process has a core to itself: the dearest of so few bytes takes some 30 ms.
-LIGHT_JPEG = 16_384
 
 
 def create(settings: Settings) -> Application:
@@ -37,8 +35,6 @@ def create(settings: Settings) -> Application:
     champions = Champions(settings, pipelines, looked=mmap.mmap(-1, processes))
     answers, tally = Answers(pipelines, champions, settings.threads), Tally("classify", processes, ENDPOINTS)
 
-    small_jpeg = LIGHT_JPEG if settings.threads <= processes else -1
-
     def quick(method: str, path: str, query: str, headers: dict[bytes, bytes]) -> Job | None:
         name = path[1:]
         mimetype = headers.get(b"content-type", b"").decode("latin1").partition(";")[0].strip().lower()
@@ -46,7 +42,7 @@ def create(settings: Settings) -> Application:
             return None
         accept = headers.get(b"accept", b"").decode("latin1")
         rows = pipelines[name].kind == "tabular"
-        most = (LIGHT if rows else small_jpeg if mimetype == "image/jpeg" else -1) if "explain" not in query else -1
+        most = LIGHT if rows and "explain" not in query else -1
         return Job("classify", lambda body: answers.reply(Call(name, query, mimetype, accept, body)), most, rows)
 
     def flask() -> Flask:
@@ -55,4 +51,4 @@ def create(settings: Settings) -> Application:
         return make_flask(settings, champions, answers, tally)
 
     champions.load_kept()
-    return Application(settings, flask, tally, champions.missing, quick, None, processes, champions.begin)
+    return Application(settings, flask, tally, champions.missing, quick, processes=processes, begin=champions.begin)

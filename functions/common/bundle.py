@@ -78,10 +78,10 @@ class Bundle:
         Raises Unusable for a file that is no picture.
         """
         if self.encoder is None:
-            size, centre = picture_view(self.contract["features"])
-            found = np.empty((len(inputs), size, size, 3), np.float32)
+            view = picture_view(self.contract["features"])
+            found = np.empty((len(inputs), view[0], view[0], 3), np.float32)
             for place, body in enumerate(inputs):
-                found[place] = decode_picture(body, size, centre)
+                found[place] = decode_picture(body, *view)
             return found
         return self.encoder.rows(inputs)
 

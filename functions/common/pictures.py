@@ -21,8 +21,8 @@ MAX_PIXELS, MAX_PIXELS_PROGRESSIVE, MAX_PIXELS_JPEG = 12_500_000, 16_000_000, 50
 # Pictures of more pixels than that are decoded one after another: a function has little memory, and several threads.
 LARGE = 2_000_000
 BAND = 256
-# A JPEG is decoded at the smallest scale (1, 1/2, 1/4, 1/8) that keeps so much of the side that is wanted: half the
-# time for one of twice that side, and the answers are as good (docs/decisions.md).
+# A JPEG is decoded at the smallest scale (1, 1/2, 1/4, 1/8) that keeps so much of the side that is wanted: the answers
+# are as good as from more (docs/decisions.md).
 KEPT = 0.95
 
 
@@ -103,9 +103,12 @@ def _on_white(picture: Image.Image) -> Image.Image:
     return whole
 
 
-def decode_picture(body: bytes, size: int, centre: float = 1.0) -> np.ndarray[Any, Any]:
-    """Encoded picture -> uint8 (size, size, 3), that share of both its sides squeezed to a square. Raises Unusable."""
-    with _opened(body, draft=int(KEPT * size / centre)) as picture:
+def decode_picture(body: bytes, size: int, centre: float = 1.0, least: int | None = None) -> np.ndarray[Any, Any]:
+    """Encoded picture -> uint8 (size, size, 3), that share of both its sides squeezed to a square. Raises Unusable.
+
+    `least`: of the sides of a JPEG as it is decoded, if it has as much; `least_side` unless it is told.
+    """
+    with _opened(body, draft=least or least_side(size, centre)) as picture:
         return resize_picture(picture, size, centre)
 
 
@@ -120,9 +123,20 @@ def resize_array(array: np.ndarray[Any, Any], size: int, centre: float = 1.0) ->
     return resize_picture(Image.fromarray(np.ascontiguousarray(array, dtype=np.uint8), "RGB"), size, centre)
 
 
-def picture_view(features: Mapping[str, Any]) -> tuple[int, float]:
-    """Side of the pictures that a network takes, and the share of a picture's sides that it sees: all, in old ones."""
-    return features["image_size"], features.get("centre", 1.0)
+def least_side(size: int, centre: float) -> int:
+    """What a JPEG's sides are decoded to at least."""
+    return int(KEPT * size / centre)
+
+
+def view_features(size: int, centre: float) -> dict[str, Any]:
+    """What a contract says of how its network sees pictures."""
+    return {"image_size": size, "centre": centre, "least_side": least_side(size, centre)}
+
+
+def picture_view(features: Mapping[str, Any]) -> tuple[int, float, int]:
+    """What `decode_picture` is told, from a contract; older ones saw all of a picture, decoded at twice the side."""
+    size = features["image_size"]
+    return size, features.get("centre", 1.0), features.get("least_side", 2 * size)
 
 
 def seen_region(centre: float) -> tuple[float, float, float, float]:

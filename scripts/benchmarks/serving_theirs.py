@@ -16,7 +16,7 @@ from benchmarks.peer_list import Configuration, Peer
 from benchmarks.probes import Probe
 from benchmarks.served import NotServing, Served, a_port
 from benchmarks.wire import request_bytes
-from common.pictures import decode_picture, picture_view
+from common.pictures import decode_picture, picture_view, seen_region
 
 SERVERS = Path(__file__).resolve().parent / "serving_peers"
 START_S = 180.0
@@ -42,8 +42,11 @@ def write_spec(probe: Probe, champion: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     image = probe.kind == "image"
     spec: dict[str, Any] = {"kind": probe.kind, "labels": probe.labels}
-    size, centre = picture_view(probe.contract["features"]) if image else (0, 1.0)
-    spec |= {"image_size": size, "centre": centre} if image else {"width": probe.encoded.shape[1]}
+    if image:
+        size, centre, least = picture_view(probe.contract["features"])
+        spec |= {"image_size": size, "least_side": least, "region": seen_region(centre)}
+    else:
+        spec["width"] = probe.encoded.shape[1]
     spec |= {"saved": str(champion / "saved"), "onnx": str(champion / "network.onnx")}
     (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
     return folder / "spec.json"

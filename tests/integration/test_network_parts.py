@@ -36,6 +36,11 @@ def test_an_epoch_of_pictures_comes_again_as_it_was(found: dict[str, Any]) -> No
     assert batches["another"] > 1
 
 
+def test_a_mixture_of_two_pictures_has_the_labels_of_both_in_its_shares(found: dict[str, Any]) -> None:
+    assert found["batches"]["targets"] < 1e-5
+    assert found["batches"]["mixed"] > 0.3
+
+
 def test_pictures_grow_during_the_fit_and_are_never_smaller_than_what_can_be_seen(found: dict[str, Any]) -> None:
     assert found["batches"]["shapes"] == ["(32, 33, 33, 3)", "(32, 48, 48, 3)"]
     assert found["batches"]["small"] == [24, 33, 49, 81]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable
 
@@ -58,6 +59,20 @@ def test_one_count_of_all_whoever_is_asked(three: Function) -> None:
         found = re.search(r'sabueso_requests_total\{endpoint="classify",function="classify",status="503"\} (\S+)', text)
         assert found, text
         assert float(found[1]) == 30
+
+
+def test_connections_may_wait_although_each_process_takes_one_at_a_time(three: Function) -> None:
+    processes = family(three)
+    for process in processes:
+        process.suspend()
+    try:
+        port = int(three.url.rpartition(":")[2])
+        waiting = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(100)]
+    finally:
+        for process in processes:
+            process.resume()
+    for one in waiting:
+        one.close()
 
 
 def test_they_end_together_when_they_are_told_to(three: Function) -> None:

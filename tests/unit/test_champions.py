@@ -272,3 +272,13 @@ def test_a_replica_is_ready_when_its_first_look_has_ended(make_settings, serve):
     assert client.get("/healthz").status_code == 200
     go_on.set()
     wait_until(lambda: client.get("/readyz").status_code == 200)
+
+
+def test_a_replica_of_several_processes_is_ready_when_all_have_looked(make_settings):
+    settings = make_settings("flowers")
+    given = {"settings": settings, "pipelines": read_pipelines(settings.pipelines), "looked": bytearray(2)}
+    first, second = (Champions(**given, place=place) for place in (0, 1))
+    first.refresh()
+    assert first.missing() == second.missing() == "no look at MLflow has ended"
+    second.refresh()
+    assert first.missing() is second.missing() is None

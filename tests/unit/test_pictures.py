@@ -225,6 +225,11 @@ def test_a_jpeg_is_decoded_at_the_smallest_scale_that_keeps_enough(monkeypatch, 
     assert resized == [(-(-side // scale),) * 2]
 
 
+def test_a_version_from_before_sees_pictures_as_it_did():
+    assert pictures.picture_view({"image_size": 81}) == (81, 1.0, 162)
+    assert pictures.picture_view(pictures.view_features(73, 7 / 8)) == (73, 7 / 8, 79)
+
+
 @pytest.mark.parametrize("centre", [1.0, 0.75])
 def test_pixels_and_files_of_one_picture_are_resized_alike(centre):
     assert (resize_array(np.asarray(CAT), 24, centre) == decode_picture(encode(CAT), 24, centre)).all()

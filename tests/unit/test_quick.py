@@ -127,6 +127,12 @@ def test_rows_whose_numbers_look_unusual_are_read_as_they_are_alone(served):
             assert found.json()["predictions"][place]["probabilities"] == pytest.approx(wanted, abs=2e-6)
 
 
+def test_processes_agree_on_the_places_of_all_endpoints_in_the_memory_they_count_in(serving):
+    assert {"none"} | {rule.endpoint for rule in serving.client.application.url_map.iter_rules()} == set(
+        quick.ENDPOINTS
+    )
+
+
 def test_a_prediction_loads_neither_flask_nor_any_heavy_library(serving, tmp_path):
     serving.served.stop()
     (tmp_path / "cat.png").write_bytes(PICTURE)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from common.features import encode_rows, encoded_shape, fit_features
-from common.pictures import picture_view
+from common.pictures import picture_view, view_features
 from common.pipelines import Pipeline
 from train.fit.backbones import (
     BackboneBatches,
@@ -43,7 +43,7 @@ class Preparation:
     def encode(self, inputs: Sequence[Any]) -> np.ndarray:
         """Raw inputs -> (n, width) float32 of rows, or (n, side, side, 3) uint8 of pictures."""
         if self.kind == "image":
-            size, centre = picture_view(self.features)
+            size, centre, _ = picture_view(self.features)
             return decode_all(inputs, size, self.folder, centre)
         return encode_rows(inputs, self.features["columns"])
 
@@ -51,7 +51,7 @@ class Preparation:
 def prepare(pipeline: Pipeline, train_inputs: Sequence[Any], folder: Path | None = None) -> Preparation:
     """Preprocessing, fitted on the train part alone."""
     if pipeline.kind == "image":
-        return Preparation("image", {"image_size": pipeline.train.image_size, "centre": CENTRE}, folder)
+        return Preparation("image", view_features(pipeline.train.image_size, CENTRE), folder)
     return Preparation("tabular", {"columns": fit_features(train_inputs, pipeline.input_columns())})
 
 

@@ -222,7 +222,7 @@ def _limits(contract: Mapping[str, Any], making: Making) -> str:
     if few:
         lines.append(f"- Under {FEW} examples: {_listed(few)}. Little is known of these.")
     if contract["kind"] == "image":
-        size, centre = picture_view(contract["features"])
+        size, centre, _ = picture_view(contract["features"])
         lines.append(f"- It sees pictures squeezed to {size} x {size} points: what is small is lost.")
         if centre < 1:
             lines.append(

@@ -46,7 +46,7 @@ class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         )
 
     def _pictures(self, pictures: Any) -> Any:
-        size, centre = picture_view(self.contract["features"])
+        size, centre, _ = picture_view(self.contract["features"])
         stacked = np.asarray(pictures)
         if stacked.ndim != 4 or stacked.shape[3] != 3:
             raise Unusable(f"pictures must be (n, height, width, 3), not {stacked.shape}")

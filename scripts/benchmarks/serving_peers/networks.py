@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-# The spec: kind, labels, image_size and centre, saved (SavedModel), onnx. The options: what a configuration changes.
+# The spec: kind, labels, how pictures are seen, saved (SavedModel), onnx. The options: what a configuration changes.
 SPEC: dict[str, Any] = json.loads(Path(os.environ["BENCH_SPEC"]).read_text(encoding="utf-8"))
 OPTIONS: dict[str, Any] = json.loads(os.environ.get("BENCH_OPTIONS", "{}"))
 PORT = int(os.environ.get("BENCH_PORT", "0"))
@@ -23,13 +23,12 @@ Network = Callable[[np.ndarray], np.ndarray]
 
 def picture(body: bytes) -> np.ndarray:
     """An encoded picture -> float32 (1, size, size, 3), by the steps of common/pictures.py."""
-    size, centre = SPEC["image_size"], SPEC["centre"]
+    size, least, (left, top, right, bottom) = SPEC["image_size"], SPEC["least_side"], SPEC["region"]
     opened: Image.Image = Image.open(io.BytesIO(body))
-    opened.draft("RGB", (int(0.95 * size / centre),) * 2)
+    opened.draft("RGB", (least, least))
     opened.load()
     upright = opened if opened.mode == "RGB" else opened.convert("RGB")
-    left, right = (1 - centre) / 2, (1 + centre) / 2
-    box = (upright.width * left, upright.height * left, upright.width * right, upright.height * right)
+    box = (upright.width * left, upright.height * top, upright.width * right, upright.height * bottom)
     small = upright.resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap=2.0)
     return np.asarray(small, dtype=np.float32)[None]
 
