@@ -1,17 +1,20 @@
-"""The champions in memory: loaded from the scratch folder or MLflow, looked for again in the background."""
+"""The champions in memory: loaded from the scratch folder or MLflow, looked for again in the background.
+
+Of several processes the first looks at MLflow, and the others load what it found from the same folder.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import mmap
 import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from classify.looks import Looks
 from common.bundle import Bundle
 from common.errors import BundleRefused, NoModel, RegistryUnavailable, WrongSettings
 from common.executions import timestamp
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 KEPT = "kept-version"
 # A refused version is fetched again after the time of so many looks: what it was refused for may have been mended.
 REFUSED_LOOKS = 20
+# Between two looks at what the first process tells; a reason is cut, so that there is room for all.
+FOLLOW_S, MOST_TOLD = 0.1, 500
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,15 @@ class Slot:
     stale_since: str | None = None
     refusal: Refusal | None = None
 
+    def told(self) -> dict[str, str | None]:
+        """What the other processes of this replica need to know."""
+        version = self.champion.version if self.champion else None
+        return {"version": version, "why_none": self.why_none[:MOST_TOLD], "stale_since": self.stale_since}
+
 
 @dataclass
 class Champions:
-    """All pipelines' champions. `refresh` runs in one thread; answering threads only read.
+    """All pipelines' champions. `refresh` or `follow` runs in one thread; answering threads only read.
 
     Without a `registry` the settings' one is asked: its library is loaded at the first look, after a kept champion.
     """
@@ -65,9 +75,9 @@ class Champions:
     registry: Registry | None = None
     slots: dict[str, Slot] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
-    # Of each process, 1 once its first look has ended; where there are several, in memory that all of them read.
-    looked: mmap.mmap | bytearray = field(default_factory=lambda: bytearray(1))
-    place: int = 0
+    looks: Looks = field(default_factory=Looks)
+    _told: Any = None
+    _number: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -75,7 +85,7 @@ class Champions:
 
     def missing(self) -> str | None:
         """What a replica that is not ready yet waits for."""
-        return None if all(self.looked[:]) else "no look at MLflow has ended"
+        return None if self.looks.ended else "no look at MLflow has ended"
 
     def get(self, name: str) -> Champion:
         """The champion that answers now. Raises NoModel, saying why there is none."""
@@ -95,13 +105,14 @@ class Champions:
             self._load_kept(name)
 
     def begin(self, place: int = 0) -> None:
-        """Look at MLflow again and again in the background; each process keeps what it finds in a folder of its own."""
-        self.place = place
+        """In the background, again and again: look at MLflow, or in any process but the first follow what it found."""
+        turn, pause_s = (self.follow, FOLLOW_S) if place else (self.refresh, self.settings.refresh_s)
 
         def loop() -> None:
             while True:
-                self.refresh()
-                if self._stop.wait(self.settings.refresh_s):
+                if turn():
+                    self.looks.end(place)
+                if self._stop.wait(pause_s):
                     return
 
         threading.Thread(target=loop, name="refresh", daemon=True).start()
@@ -109,8 +120,8 @@ class Champions:
     def stop(self) -> None:
         self._stop.set()
 
-    def refresh(self) -> None:
-        """Look once for every pipeline; what fails keeps the champion that is there."""
+    def refresh(self) -> bool:
+        """Look once for every pipeline; what fails keeps the champion that is there. True, as a look has ended."""
         for name, slot in self.slots.items():
             try:
                 self._refresh(name, slot)
@@ -120,7 +131,29 @@ class Champions:
                 self._keep(name, slot, f"the new champion was refused: {error.detail}")
             except Exception as error:  # the thread must live on: a replica without it would never see a champion
                 self._keep(name, slot, f"the look at MLflow failed: {type(error).__name__}: {error}")
-        self.looked[self.place] = 1
+        if self.looks.shared:
+            self._number += 1
+            self.looks.write({"look": self._number, "slots": {name: slot.told() for name, slot in self.slots.items()}})
+        return True
+
+    def follow(self) -> bool:
+        """Load the champions that the first process has; True if it had told of a look.
+
+        A version that can't be loaded (it may have been replaced already) is tried again after the next look.
+        """
+        told = self.looks.read()
+        if told is None or told == self._told:
+            return False
+        self._told = told
+        for name, one in told["slots"].items():
+            slot = self.slots[name]
+            try:
+                if one["version"] not in (None, slot.champion and slot.champion.version):
+                    slot.champion = Champion(one["version"], self._loaded(self._home(name) / one["version"]))
+                slot.stale_since, slot.why_none = one["stale_since"], one["why_none"]
+            except Exception as error:  # as in `refresh`
+                self._keep(name, slot, getattr(error, "detail", None) or f"{type(error).__name__}: {error}")
+        return True
 
     def _keep(self, name: str, slot: Slot, why: str) -> None:
         if slot.why_none != why:
@@ -191,11 +224,14 @@ class Champions:
     def _checked(self, folder: Path) -> Bundle:
         """The bundle in the folder. Raises BundleRefused, and takes the folder away, if it can't serve."""
         try:
-            bundle = Bundle(folder, self.settings.secret("bundle-key"))
-            bundle.check_golden()
+            return self._loaded(folder)
         except BundleRefused:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+    def _loaded(self, folder: Path) -> Bundle:
+        bundle = Bundle(folder, self.settings.secret("bundle-key"))
+        bundle.check_golden()
         return bundle
 
     def _load_kept(self, name: str) -> None:
@@ -208,4 +244,4 @@ class Champions:
         self.slots[name].champion = Champion(version, bundle)
 
     def _home(self, name: str) -> Path:
-        return self.settings.scratch / (f"bundles-{self.place}" if self.place else "bundles") / name
+        return self.settings.scratch / "bundles" / name

@@ -5,12 +5,12 @@ An image that starts has its first answer before Flask would be there.
 
 from __future__ import annotations
 
-import mmap
 import sys
 from typing import TYPE_CHECKING
 
 from classify.answers import Answers, Call
 from classify.champions import Champions
+from classify.looks import Looks
 from common.asgi import Application, Job
 from common.pipelines import read_pipelines
 from common.settings import Settings
@@ -32,7 +32,7 @@ def create(settings: Settings) -> Application:
     sys.setswitchinterval(SWITCH_S)
     pipelines = read_pipelines(settings.pipelines)
     processes = settings.processes
-    champions = Champions(settings, pipelines, looked=mmap.mmap(-1, processes))
+    champions = Champions(settings, pipelines, looks=Looks(processes, len(pipelines)))
     answers, tally = Answers(pipelines, champions, settings.threads), Tally("classify", processes, ENDPOINTS)
 
     def quick(method: str, path: str, query: str, headers: dict[bytes, bytes]) -> Job | None:

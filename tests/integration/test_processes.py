@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
 import requests
 
+from conftest import wait_until
 from deployed import Function
 from integration.test_ending import code, end, refused
+from serving import ROW
 
 pytestmark = pytest.mark.integration
 WAIT_S = 20
@@ -59,6 +63,36 @@ def test_one_count_of_all_whoever_is_asked(three: Function) -> None:
         found = re.search(r'sabueso_requests_total\{endpoint="classify",function="classify",status="503"\} (\S+)', text)
         assert found, text
         assert float(found[1]) == 30
+
+
+def test_the_first_asks_mlflow_and_the_others_serve_what_it_found(
+    mlflow, serve, function: Callable[..., Function], tmp_path: Path
+) -> None:
+    """Each champion is fetched once, into one folder."""
+    folder = tmp_path / "pipelines"
+    folder.mkdir()
+    shutil.copy(Path(__file__).parents[1] / "pipelines" / "flowers.toml", folder)
+    three = function(
+        "classify",
+        SABUESO_PROCESSES="3",
+        SABUESO_PIPELINES=str(folder),
+        SABUESO_REFRESH_S="0.2",
+        MLFLOW_TRACKING_URI=serve(mlflow.app).url,
+    )
+    wait_until(lambda: requests.get(f"{three.url}/readyz", timeout=WAIT_S).ok)
+    first, *others = family(three)
+    assert sorted(path.name for path in (tmp_path / "scratch").iterdir()) == ["bundles"]
+    fetched = [path for path in mlflow.asked if path.endswith("network.tflite")]
+    assert len(fetched) == 1, fetched
+    for silent in ([first, others[0]], [first, others[1]], others):
+        for one in silent:
+            one.suspend()
+        try:
+            answer = requests.post(f"{three.url}/flowers", json=ROW, timeout=WAIT_S)
+        finally:
+            for one in silent:
+                one.resume()
+        assert (answer.status_code, answer.json()["model"]["version"]) == (200, "1")
 
 
 def test_connections_may_wait_although_each_process_takes_one_at_a_time(three: Function) -> None:
