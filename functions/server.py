@@ -5,18 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 import signal
-import socket
 import sys
 import tempfile
 import threading
 import time
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from common.listening import Listening
 
 FUNCTIONS = ("fetch-batch", "train", "classify")
-DRAIN_S, REACHED_S = 30.0, 1.0
-# Connections that may wait to be taken.
-BACKLOG = 2048
+DRAIN_S = 30.0
 # Longer than the watchdog in front keeps an idle connection: if we closed it first, the call that comes then were lost.
 IDLE_S = 120
 
@@ -27,6 +27,7 @@ def main() -> int:
         print(f"FUNCTION must be one of {', '.join(FUNCTIONS)}, not {name!r}", file=sys.stderr)
         return 2
     from common.errors import WrongSettings
+    from common.listening import listen
     from common.settings import read_settings
 
     # Meanwhile the champions are loaded: what a network computes lets other threads go on.
@@ -42,7 +43,9 @@ def main() -> int:
         print(error.detail, file=sys.stderr)
         return 2
     try:
-        listening = listen(os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080")))
+        listening = listen(
+            os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080")), application.processes
+        )
     except (OSError, ValueError) as error:
         print(f"HOST, PORT: no server can listen there: {error}", file=sys.stderr)
         return 1
@@ -59,17 +62,7 @@ def create(name: str, settings: Any) -> Any:
     return application_of(importlib.import_module(f"{name.replace('-', '_')}.app").create_app(settings), settings)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Raises OSError where no server can."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named as TCP, or asyncio would not turn Nagle's algorithm off: an answer goes in two parts, and would take 40 ms.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
-    return listening
-
-
-def serve(application: Any, listening: socket.socket, linger_s: float) -> int:
+def serve(application: Any, listening: Listening, linger_s: float) -> int:
     """Answer until SIGTERM, in as many processes as the application wants; returns when all have their answers.
 
     No other thread may run yet.
@@ -77,6 +70,7 @@ def serve(application: Any, listening: socket.socket, linger_s: float) -> int:
     from uvicorn.server import Server
 
     from common.forks import Forks, fork
+    from common.listening import BACKLOG, reachable
 
     forks = Forks()
 
@@ -89,7 +83,7 @@ def serve(application: Any, listening: socket.socket, linger_s: float) -> int:
 
         begun = False
 
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             listening.listen(BACKLOG)
 
@@ -100,7 +94,7 @@ def serve(application: Any, listening: socket.socket, linger_s: float) -> int:
 
         def _end(self) -> None:
             forks.end()
-            if not _reachable(listening):
+            if not reachable(listening):
                 os._exit(1)  # the watchdog then ends too, and does not wait for calls that nobody can answer
             if application.before_end is not None:
                 try:
@@ -118,6 +112,7 @@ def serve(application: Any, listening: socket.socket, linger_s: float) -> int:
         signal.signal(one, server.handle_exit)
     forks = fork(application.processes)
     forks.watch(application.tally.function)
+    listening.place = forks.place
     application.begin(forks.place)
     server.run([listening])
     forks.wait(DRAIN_S)
@@ -142,16 +137,6 @@ def configured(application: Any) -> Any:
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=int(DRAIN_S),
     )
-
-
-def _reachable(listening: socket.socket) -> bool:
-    """True if a connection to this very server can be made."""
-    host, port = listening.getsockname()[:2]
-    try:
-        with socket.create_connection(("127.0.0.1" if host == "0.0.0.0" else host, port), REACHED_S):
-            return True
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ from typing import Any
 
 from uvicorn.server import Server
 
+from common.listening import listen
 from ports import free_port
-from server import configured, listen
+from server import configured
 
 
 class ServedAsgi:
