@@ -27,7 +27,7 @@ export function renderHeatmap({ values, region = WHOLE }, title, picture) {
   return el("figure", {},
     frame(canvas, region, picture),
     el("figcaption", {},
-      el("span", {}, () => t("heatCaption", { title: title() })),
+      el("span", {}, () => [t("heatCaption", { title: title() }), ...(whole(region) ? [] : [t("heatEdge")])].join(" ")),
       el("small", { class: "heat-legend", "aria-hidden": "true" },
         el("span", {}, () => t("heatLess")), legend, el("span", {}, () => t("heatMore")))),
     toggle(canvas));
@@ -43,6 +43,7 @@ function frame(canvas, [left, top, right, bottom], { address, name, shape }) {
   return element;
 }
 
+const whole = (region) => region.every((side, which) => side === WHOLE[which]);
 const share = (number) => `${100 * number}%`;
 
 function toggle(canvas) {
