@@ -46,7 +46,7 @@ def main() -> int:
         listening = listen(
             os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080")), application.processes
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         print(f"HOST, PORT: no server can listen there: {error}", file=sys.stderr)
         return 1
     importing.join()
@@ -83,6 +83,10 @@ def serve(application: Any, listening: Listening, linger_s: float) -> int:
 
         begun = False
 
+        async def on_tick(self, counter: int) -> bool:
+            application.tick()
+            return await super().on_tick(counter)
+
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             listening.listen(BACKLOG)
@@ -116,7 +120,10 @@ def serve(application: Any, listening: Listening, linger_s: float) -> int:
     application.begin(forks.place)
     server.run([listening])
     forks.wait(DRAIN_S)
-    return 0 if server.started and not forks.failed else 1
+    if forks.failed:
+        sys.stderr.flush()
+        os._exit(1)  # whatever a thread still waits for, so that all are started anew
+    return 0 if server.started else 1
 
 
 def configured(application: Any) -> Any:

@@ -122,6 +122,7 @@ class Champions:
 
     def refresh(self) -> bool:
         """Look once for every pipeline; what fails keeps the champion that is there. True, as a look has ended."""
+        self._number += 1
         for name, slot in self.slots.items():
             try:
                 self._refresh(name, slot)
@@ -131,13 +132,18 @@ class Champions:
                 self._keep(name, slot, f"the new champion was refused: {error.detail}")
             except Exception as error:  # the thread must live on: a replica without it would never see a champion
                 self._keep(name, slot, f"the look at MLflow failed: {type(error).__name__}: {error}")
-        if self.looks.shared:
-            self._number += 1
-            self.looks.write({"look": self._number, "slots": {name: slot.told() for name, slot in self.slots.items()}})
+            self._tell(ended=False)
+        self._tell(ended=True)
         return True
 
+    def _tell(self, ended: bool) -> None:
+        """A new champion is told at once, whatever the look at the other pipelines still takes."""
+        if self.looks.shared:
+            slots = {name: slot.told() for name, slot in self.slots.items()}
+            self.looks.write({"look": self._number, "ended": ended, "slots": slots})
+
     def follow(self) -> bool:
-        """Load the champions that the first process has; True if it had told of a look.
+        """Load the champions that the first process has; True if it had told of a whole look.
 
         A version that can't be loaded (it may have been replaced already) is tried again after the next look.
         """
@@ -153,7 +159,7 @@ class Champions:
                 slot.stale_since, slot.why_none = one["stale_since"], one["why_none"]
             except Exception as error:  # as in `refresh`
                 self._keep(name, slot, getattr(error, "detail", None) or f"{type(error).__name__}: {error}")
-        return True
+        return bool(told["ended"])
 
     def _keep(self, name: str, slot: Slot, why: str) -> None:
         if slot.why_none != why:

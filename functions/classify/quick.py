@@ -12,6 +12,8 @@ from classify.answers import Answers, Call
 from classify.champions import Champions
 from classify.looks import Looks
 from common.asgi import Application, Job
+from common.forks import SharedLock
+from common.pictures import share_large
 from common.pipelines import read_pipelines
 from common.settings import Settings
 from common.tally import Tally
@@ -42,7 +44,7 @@ def create(settings: Settings) -> Application:
             return None
         accept = headers.get(b"accept", b"").decode("latin1")
         rows = pipelines[name].kind == "tabular"
-        most = LIGHT if rows and "explain" not in query else -1
+        most = LIGHT if rows and not query else -1
         return Job("classify", lambda body: answers.reply(Call(name, query, mimetype, accept, body)), most, rows)
 
     def flask() -> Flask:
@@ -50,5 +52,6 @@ def create(settings: Settings) -> Application:
 
         return make_flask(settings, champions, answers, tally)
 
+    share_large(SharedLock())
     champions.load_kept()
     return Application(settings, flask, tally, champions.missing, quick, processes=processes, begin=champions.begin)

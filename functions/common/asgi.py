@@ -6,15 +6,18 @@ A quick call is worked on in a thread, or on the event loop itself where that ta
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import mmap
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from common.errors import Malformed
+from common.errors import Malformed, Unavailable
 from common.http import Reply, begin_request, health, problem, readiness, too_large
 from common.settings import Settings
 from common.tally import Tally
@@ -27,8 +30,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 # Threads of Flask's calls: they wait more than they work.
 FLASK_THREADS = 4
-# So many bodies of the largest size may be in memory at once; one that comes too slowly is given up.
-BODIES, BODY_S = 4, 30.0
+# So many bodies of the largest size may be in memory at once; one that comes too slowly is given up. What is no larger
+# than the server in front of us reads anyway takes no room.
+BODIES, BODY_S, SMALL = 4, 30.0, 65_536
+# A process whose event loop has not turned for so long answers nobody any more.
+STUCK_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,25 @@ class Application:
         self._threads = ThreadPoolExecutor(max(1, settings.threads // processes), "quick")
         self._long = ThreadPoolExecutor(settings.threads, "long")
         self._room = _Room(max(1, BODIES // processes) * settings.max_body)
+        self._place, self._ticks = 0, memoryview(mmap.mmap(-1, 8 * processes)).cast("d")
+        for place in range(processes):
+            self._ticks[place] = time.monotonic()
 
     def begin(self, place: int = 0) -> None:
         """Told to each process, with its place among them."""
+        self._place = place
         self.tally.begin(place)
         self._begin(place)
+
+    def tick(self) -> None:
+        """Told by each process again and again."""
+        self._ticks[self._place] = time.monotonic()
+
+    def _health(self) -> Reply:
+        """Raises Unavailable if one of several processes is stuck: whoever started them shall start them anew."""
+        if self.processes > 1 and time.monotonic() - min(self._ticks) > STUCK_S:
+            raise Unavailable(f"a process has done nothing for {STUCK_S:g} s")
+        return health()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -97,7 +117,7 @@ class Application:
     def _job(self, scope: Message) -> Job | None:
         method, path = scope["method"], scope["path"]
         if method == "GET" and path == "/healthz":
-            return Job("healthz", lambda body: health())
+            return Job("healthz", lambda body: self._health())
         if method == "GET" and path == "/readyz":
             return Job("readyz", lambda body: readiness(self.settings, self._missing()))
         return self._quick(method, path, scope["query_string"].decode("latin1"), dict(scope["headers"]))
@@ -119,7 +139,8 @@ class Application:
         try:
             if length is not None and length > most:
                 raise too_large(self.settings)
-            async with self._room.taken(most if length is None else length):
+            size = most if length is None else length
+            async with self._room.taken(size) if size > SMALL else contextlib.nullcontext():
                 try:
                     async with asyncio.timeout(BODY_S):
                         body = await _body(receive, most) if length != 0 else b""
@@ -138,14 +159,11 @@ class Application:
             from a2wsgi import WSGIMiddleware
 
             self._wsgi = WSGIMiddleware(self._flask, workers=FLASK_THREADS)
-        if _length(scope) is not None:
-            await self._wsgi(scope, receive, send)
-            return
 
-        # A body in chunks: WSGI knows none without a length.
+        # With the body at hand it keeps no thread for as long as a caller takes. WSGI knows none without a length.
         async def whole(body: bytes) -> None:
             length = (b"content-length", str(len(body)).encode())
-            headers = [length, *(one for one in scope["headers"] if one[0] != b"transfer-encoding")]
+            headers = [length, *(one for one in scope["headers"] if one[0] not in _LENGTHS)]
             await self._wsgi({**scope, "headers": headers}, _again(body, receive), send)
 
         began, request_id = time.perf_counter(), begin_request()
@@ -169,41 +187,39 @@ class _Flask:
 
 
 class _Room:
-    """Bytes of bodies that are in memory at once; who finds no room waits."""
+    """Bytes of bodies that are in memory at once; who finds no room waits, one after another."""
 
     def __init__(self, size: int) -> None:
-        self._free, self._waiting, self._changed = size, 0, asyncio.Condition()
+        self._free = size
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    def taken(self, size: int) -> _Taken:
-        return _Taken(self, size)
+    @contextlib.asynccontextmanager
+    async def taken(self, size: int) -> AsyncIterator[None]:
+        await self._take(size)
+        try:
+            yield
+        finally:
+            self._give(size)
 
-    async def take(self, size: int) -> None:
-        if self._free < size:
-            self._waiting += 1
-            try:
-                async with self._changed:
-                    await self._changed.wait_for(lambda: self._free >= size)
-            finally:
-                self._waiting -= 1
-        self._free -= size
+    async def _take(self, size: int) -> None:
+        if not self._waiting and size <= self._free:
+            self._free -= size
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self._give(0 if turn.cancelled() else size)
+            raise
 
-    async def give(self, size: int) -> None:
+    def _give(self, size: int) -> None:
         self._free += size
-        if self._waiting:
-            async with self._changed:
-                self._changed.notify_all()
-
-
-@dataclass(frozen=True)
-class _Taken:
-    room: _Room
-    size: int
-
-    async def __aenter__(self) -> None:
-        await self.room.take(self.size)
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.room.give(self.size)
+        while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= self._free):
+            next_size, turn = self._waiting.popleft()
+            if not turn.done():
+                self._free -= next_size
+                turn.set_result(None)
 
 
 def _length(scope: Message) -> int | None:
@@ -262,4 +278,5 @@ async def _sent(reply: Reply, request_id: str, send: Send, threads: ThreadPoolEx
     return reply.status
 
 
+_LENGTHS = (b"content-length", b"transfer-encoding")
 _CONTENT_TYPES = {"text/csv": "text/csv; charset=utf-8"}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
 import signal
+import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from common.log import log
 
@@ -41,9 +45,9 @@ class Forks:
 
     def wait(self, seconds: float) -> None:
         """Until the others have ended; those that take longer are killed."""
-        lookers = [one for one in threading.enumerate() if one.name == "fork"]
+        lookers, until = [one for one in threading.enumerate() if one.name == "fork"], time.monotonic() + seconds
         for looker in lookers:
-            looker.join(seconds)
+            looker.join(max(0.0, until - time.monotonic()))
         if any(looker.is_alive() for looker in lookers):
             self._send(signal.SIGKILL)
 
@@ -51,6 +55,23 @@ class Forks:
         for child in self.children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, what)
+
+
+class SharedLock:
+    """A lock that processes which are forked later share, and their threads. It is free again when its holder dies."""
+
+    def __init__(self) -> None:
+        self._file, path = tempfile.mkstemp()
+        Path(path).unlink()
+        self._threads = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._threads.acquire()  # what a process has locked, all its threads have
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *error: object) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_UN)
+        self._threads.release()
 
 
 def fork(count: int) -> Forks:

@@ -69,6 +69,7 @@ def listen(host: str, port: int, processes: int = 1) -> Listening:
     listening = Listening(socket.AF_INET6 if ":" in host else socket.AF_INET, processes)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((host, port))
+    listening.listen(BACKLOG)
     return listening
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,21 +26,6 @@ BAND = 256
 KEPT = 0.95
 
 
-class _Token:
-    """A lock that forked processes share: who holds it has read the one byte of a pipe."""
-
-    def __init__(self) -> None:
-        self._taken, self._given = os.pipe()
-        os.write(self._given, b"1")
-
-    def __enter__(self) -> None:
-        os.read(self._taken, 1)
-
-    def __exit__(self, *error: object) -> None:
-        os.write(self._given, b"1")
-
-
-_one_large = _Token()
 ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -51,6 +36,13 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_one_large: contextlib.AbstractContextManager[Any] = threading.Lock()
+
+
+def share_large(lock: contextlib.AbstractContextManager[Any]) -> None:
+    """From now on large pictures are decoded under this lock, which other processes may know too."""
+    global _one_large
+    _one_large = lock
 
 
 @contextlib.contextmanager

@@ -146,7 +146,7 @@ VARIABLES = (
         "threads",
         "",
         _cores,
-        "pictures, or parts of many rows, that are worked on at once; default: the cores that the container may use",
+        "pictures that are worked on at once, and parts of one call; default: the cores that the container may use",
     ),
     Variable(
         "SABUESO_PROCESSES",

@@ -136,7 +136,24 @@ def test_nothing_is_left_when_the_first_is_killed(three: Function) -> None:
         time.sleep(0.05)
 
 
-def test_where_no_server_can_listen_is_told(three: Function, function: Callable[..., Function]) -> None:
-    other = function("classify", ready=False, PORT=three.url.rpartition(":")[2])
+@pytest.mark.parametrize("where", ["taken", "no port", "no host"])
+def test_where_no_server_can_listen_is_told(three: Function, function: Callable[..., Function], where: str) -> None:
+    given = {
+        "taken": {"PORT": three.url.rpartition(":")[2]},
+        "no port": {"PORT": "70000"},
+        "no host": {"HOST": "no.such.host.invalid"},
+    }[where]
+    other = function("classify", ready=False, **given)
     assert code(other) == 1
     assert "HOST, PORT: no server can listen there" in other.log.read_text()
+
+
+def test_one_that_is_stuck_is_told_by_health_so_that_they_are_started_anew(three: Function) -> None:
+    stuck = family(three)[1]
+    stuck.suspend()
+    try:
+        wait_until(lambda: requests.get(f"{three.url}/healthz", timeout=WAIT_S).status_code == 503)
+        assert "a process has done nothing" in requests.get(f"{three.url}/healthz", timeout=WAIT_S).text
+    finally:
+        stuck.resume()
+    wait_until(lambda: requests.get(f"{three.url}/healthz", timeout=WAIT_S).ok)

@@ -1,10 +1,12 @@
 """Calls that are answered without Flask, and those that Flask answers behind the same server."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
 import threading
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,8 +14,8 @@ import requests
 from flask import Flask, request
 
 from asgi import ServedAsgi
-from common.asgi import Application, Job
-from common.errors import Unusable
+from common.asgi import FLASK_THREADS, Application, Job, _Room
+from common.errors import Unavailable, Unusable
 from common.http import Reply, as_json
 from common.tally import Tally
 from common.web import make_app
@@ -203,7 +205,7 @@ def test_no_more_bodies_are_in_memory_than_there_is_room_for(make_settings, monk
         target=lambda: answers.append(requests.post(f"{served.url}/echo", data=b"1" * 500_000, timeout=20))
     )
     other.start()
-    assert requests.post(f"{served.url}/echo", data=b"123", timeout=10).status_code == 200  # there is room for it
+    assert requests.post(f"{served.url}/echo", data=b"123", timeout=10).status_code == 200  # it takes no room
     assert sizes == [3]
     slow.sendall(b"1" * 600_000)
     other.join(20)
@@ -211,3 +213,66 @@ def test_no_more_bodies_are_in_memory_than_there_is_room_for(make_settings, monk
     assert [answer.status_code for answer in answers] == [200]
     slow.close()
     served.stop()
+
+
+def test_who_waits_for_room_comes_before_those_who_come_later():
+    order = []
+
+    async def body(room, name, size, stays=0.0):
+        async with room.taken(size):
+            order.append(name)
+            await asyncio.sleep(stays)
+
+    async def run():
+        room = _Room(10)
+        held = asyncio.create_task(body(room, "held", 6, 0.2))
+        await asyncio.sleep(0.01)
+        large = asyncio.create_task(body(room, "large", 10, 0.01))
+        gone = asyncio.create_task(body(room, "gone", 10))
+        await asyncio.sleep(0.01)
+        small = asyncio.create_task(body(room, "small", 3))  # there is room for it, but not its turn
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        await asyncio.wait_for(asyncio.gather(held, large, small), 10)
+        async with asyncio.timeout(1), room.taken(10):  # all was given back
+            pass
+
+    asyncio.run(run())
+    assert order == ["held", "large", "small"]
+
+
+def test_a_cancelled_waiter_keeps_nobody_waiting():
+    async def run():
+        room = _Room(10)
+        async with room.taken(6):
+            first = asyncio.create_task(room._take(8))
+            second = asyncio.create_task(room._take(4))
+            await asyncio.sleep(0.01)
+            first.cancel()
+            await asyncio.wait_for(second, 5)
+
+    asyncio.run(run())
+
+
+def test_a_body_for_flask_keeps_no_thread_while_it_comes(world):
+    """As many slow forms as there are threads: other calls of Flask are answered meanwhile."""
+    parts = urlsplit(world.url)
+    with contextlib.ExitStack() as stack:
+        for _ in range(FLASK_THREADS):
+            slow = stack.enter_context(socket.create_connection((parts.hostname, parts.port)))
+            slow.sendall(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n123")
+        assert requests.post(f"{world.url}/slow", data=b"12345", timeout=10).json() == {"got": 5}
+
+
+def test_one_of_several_processes_that_is_stuck_is_told_by_health(make_settings, monkeypatch):
+    application = Application(make_settings("flowers"), lambda: Flask("x"), Tally("x", 2), processes=2)
+    assert application._health().status == 200
+    monkeypatch.setattr("common.asgi.STUCK_S", 0.05)
+    application.begin(1)
+    time.sleep(0.1)
+    application.tick()
+    with pytest.raises(Unavailable, match="a process has done nothing"):
+        application._health()
+    application.begin(0)
+    application.tick()
+    assert application._health().status == 200

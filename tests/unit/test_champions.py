@@ -329,6 +329,23 @@ def test_a_version_that_a_follower_cannot_load_is_tried_again_after_the_next_loo
     assert served_by(second_process)["flowers"] == "2"
 
 
+def test_a_new_champion_is_told_before_the_look_at_the_other_pipelines_has_ended(serving, second_process, second):
+    serving.look()
+    second_process.follow()
+    serving.mlflow.register("flowers", "2", second)
+    told = []
+    real = serving.champions._refresh
+
+    def refresh(name, slot):
+        told.append((name, second_process.follow(), served_by(second_process)["flowers"]))
+        real(name, slot)
+
+    serving.champions._refresh = refresh
+    serving.look()
+    assert told == [("flowers", False, "1"), ("pets", False, "2")]
+    assert second_process.follow() is True
+
+
 def test_a_replica_of_several_processes_is_ready_when_all_know_of_a_look(serving, second_process):
     assert serving.champions.missing() == second_process.missing() == "no look at MLflow has ended"
     second_process.begin(1)
