@@ -11,7 +11,7 @@ from typing import Any
 from common.bundle import Bundle
 from common.datasets import csv_rows
 from common.errors import FieldError, Malformed, Unusable, WrongType
-from common.features import read_columns, read_row
+from common.features import Numbers, read_columns, read_row
 from common.http import read_json
 from common.network import Array
 from common.pictures import CONTENT_TYPES
@@ -65,10 +65,10 @@ def encoded_blocks(mimetype: str, body: bytes, bundle: Bundle) -> Iterator[Array
     records, _ = _records(mimetype, body, columns)
     names = [column["name"] for column in columns]
     errors: list[FieldError] = []
-    at = 0
+    at, numbers = 0, Numbers()
     while len(errors) < MOST_ERRORS and (block := list(islice(records, BLOCK))):
         by_column = _by_column(block, names)
-        found = None if by_column is None else read_columns(by_column, columns)
+        found = None if by_column is None else read_columns(by_column, columns, numbers)
         if found is None:
             values, wrong = _one_by_one(block, columns, at)
             errors += wrong

@@ -13,7 +13,7 @@ from classify.champions import Champions
 from classify.looks import Looks
 from common.asgi import Application, Job
 from common.forks import SharedLock
-from common.pictures import share_large
+from common.pictures import BRIEF_FILE, share_large
 from common.pipelines import read_pipelines
 from common.settings import Settings
 from common.tally import Tally
@@ -35,6 +35,8 @@ def create(settings: Settings) -> Application:
     pipelines = read_pipelines(settings.pipelines)
     processes = settings.processes
     champions = Champions(settings, pipelines, looks=Looks(processes, len(pipelines)))
+    # Where each process has one thread, a small picture is answered sooner without the way there and back.
+    alone = settings.threads <= processes
     answers, tally = Answers(pipelines, champions, settings.threads), Tally("classify", processes, ENDPOINTS)
 
     def quick(method: str, path: str, query: str, headers: dict[bytes, bytes]) -> Job | None:
@@ -44,8 +46,8 @@ def create(settings: Settings) -> Application:
             return None
         accept = headers.get(b"accept", b"").decode("latin1")
         rows = pipelines[name].kind == "tabular"
-        most = LIGHT if rows and not query else -1
-        return Job("classify", lambda body: answers.reply(Call(name, query, mimetype, accept, body)), most, rows)
+        light = _never if query else _few if rows else _small if alone else _never
+        return Job("classify", lambda body: answers.reply(Call(name, query, mimetype, accept, body)), light, rows)
 
     def flask() -> Flask:
         from classify.app import make_flask
@@ -55,3 +57,15 @@ def create(settings: Settings) -> Application:
     share_large(SharedLock())
     champions.load_kept()
     return Application(settings, flask, tally, champions.missing, quick, processes=processes, begin=champions.begin)
+
+
+def _few(body: bytes) -> bool:
+    return len(body) <= LIGHT
+
+
+def _small(body: bytes) -> bool:
+    return len(body) <= BRIEF_FILE
+
+
+def _never(body: bytes) -> bool:
+    return False

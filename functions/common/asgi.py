@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from common.brief import TakesLong, briefly
 from common.errors import Malformed, Unavailable
 from common.http import Reply, begin_request, health, problem, readiness, too_large
 from common.settings import Settings
@@ -39,14 +40,14 @@ STUCK_S = 15.0
 
 @dataclass(frozen=True)
 class Job:
-    """A quick call: `run` makes the reply to its body; on the event loop itself if that has so many bytes at most.
+    """A quick call: `run` makes the reply to its body; on the event loop itself if the body is `light` and it is brief.
 
     `long`: it may take many times as long as others, which shall not wait for it.
     """
 
     endpoint: str
     run: Callable[[bytes], Reply]
-    light: int = 0
+    light: Callable[[bytes], bool] = lambda body: not body
     long: bool = False
 
 
@@ -124,8 +125,9 @@ class Application:
 
     async def _reply(self, job: Job, scope: Message, receive: Receive) -> Reply | None:
         async def run(body: bytes) -> Reply:
-            if len(body) <= job.light:
-                return job.run(body)
+            if job.light(body):
+                with contextlib.suppress(TakesLong):
+                    return briefly(job.run, body)
             here, threads = contextvars.copy_context(), self._long if job.long else self._threads
             return await asyncio.get_running_loop().run_in_executor(threads, here.run, job.run, body)
 

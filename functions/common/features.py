@@ -17,6 +17,8 @@ Values = Sequence[Value] | np.ndarray[Any, Any]
 MAX_TEXT = 200
 # Beyond it the clipped number is 3 all the same, and its square would overflow.
 FAR = 1e9
+# Of one call.
+MOST_NUMBERS = 8192
 
 
 def _number(raw: Any, column: Mapping[str, Any]) -> float | str:
@@ -76,27 +78,42 @@ def read_row(
     return tuple(values), errors
 
 
-def read_columns(raw: Sequence[Sequence[Any]], columns: Sequence[Mapping[str, Any]]) -> list[Values] | None:
-    """The values of many rows at once, column by column, as `read_row` finds them.
+class Numbers(dict[str, float]):
+    """What texts are as numbers: looking one up that came before takes a quarter of the time. Raises ValueError."""
+
+    def __missing__(self, text: str) -> float:
+        number = float(text)
+        if len(self) < MOST_NUMBERS:
+            self[text] = number
+        return number
+
+
+def read_columns(
+    raw: Sequence[Sequence[Any]], columns: Sequence[Mapping[str, Any]], numbers: Numbers | None = None
+) -> list[Values] | None:
+    """The values of many rows at once, column by column, as `read_row` finds them. `numbers`: of the rows before.
 
     None where any of them is wrong, or of a type that takes a closer look: `read_row` then tells which.
     """
+    numbers = Numbers() if numbers is None else numbers
     found: list[Values] = []
     for values, column in zip(raw, columns, strict=True):
         kinds = set(map(type, values))
-        one = _numbers(values, kinds, column) if column["type"] == "number" else _texts(values, kinds, column)
+        one = _numbers(values, kinds, column, numbers) if column["type"] == "number" else _texts(values, kinds, column)
         if one is None:
             return None
         found.append(one)
     return found
 
 
-def _numbers(values: Sequence[Any], kinds: set[type], column: Mapping[str, Any]) -> np.ndarray[Any, Any] | None:
+def _numbers(
+    values: Sequence[Any], kinds: set[type], column: Mapping[str, Any], numbers: Numbers
+) -> np.ndarray[Any, Any] | None:
     try:
         if kinds == {str}:
             if "_" in "".join(values):
                 return None
-            found = np.fromiter(map(float, values), np.float64, len(values))
+            found = np.fromiter(map(numbers.__getitem__, values), np.float64, len(values))
         elif kinds <= {int, float}:
             found = np.array(values, dtype=np.float64)
         else:

@@ -67,7 +67,11 @@ class SharedLock:
 
     def __enter__(self) -> None:
         self._threads.acquire()  # what a process has locked, all its threads have
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX)
+        except OSError:
+            self._threads.release()
+            raise
 
     def __exit__(self, *error: object) -> None:
         fcntl.lockf(self._file, fcntl.LOCK_UN)

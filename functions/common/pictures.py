@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from common.brief import refuse_if_brief
 from common.errors import Unusable
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
@@ -20,6 +21,8 @@ CONTENT_TYPES = tuple(FORMATS.values())
 MAX_PIXELS, MAX_PIXELS_PROGRESSIVE, MAX_PIXELS_JPEG = 12_500_000, 16_000_000, 50_000_000
 # Pictures of more pixels than that are decoded one after another: a function has little memory, and several threads.
 LARGE = 2_000_000
+# A file of no more bytes, with no more pixels, is decoded within a few milliseconds.
+BRIEF_FILE, BRIEF_PIXELS = 65_536, 250_000
 BAND = 256
 # A JPEG is decoded at the smallest scale (1, 1/2, 1/4, 1/8) that keeps so much of the side that is wanted: the answers
 # are as good as from more (docs/decisions.md).
@@ -59,6 +62,8 @@ def _opened(body: bytes, draft: int = 0) -> Iterator[Image.Image]:
             pixels = picture.width * picture.height
             if pixels > most:
                 raise Unusable(f"the picture has {picture.width} x {picture.height} pixels; {most:,} are the most")
+            if pixels > BRIEF_PIXELS:
+                refuse_if_brief()
             if draft:
                 picture.draft("RGB", (draft, draft))
             large = (pixels if progressive else picture.width * picture.height) > LARGE

@@ -15,6 +15,7 @@ from flask import Flask, request
 
 from asgi import ServedAsgi
 from common.asgi import FLASK_THREADS, Application, Job, _Room
+from common.brief import refuse_if_brief
 from common.errors import Unavailable, Unusable
 from common.http import Reply, as_json
 from common.tally import Tally
@@ -22,6 +23,10 @@ from common.web import make_app
 from conftest import wait_until
 
 BLOCKS = [b"first ", b"second ", b"third"]
+
+
+def _short(body):
+    return len(body) <= 100
 
 
 @pytest.fixture
@@ -49,9 +54,15 @@ def world(make_settings, made):
     def late(body):
         raise TimeoutError
 
+    def perhaps_long(body):
+        if len(body) > 50:
+            refuse_if_brief()
+        return as_json(thread=threading.current_thread().name)
+
     jobs = {
+        "/perhaps-long": Job("echo", perhaps_long, _short),
         "/late": Job("late", late),
-        "/echo": Job("echo", lambda body: as_json(length=len(body), thread=threading.current_thread().name), 100),
+        "/echo": Job("echo", lambda body: as_json(length=len(body), thread=threading.current_thread().name), _short),
         "/parts": Job("parts", lambda body: Reply(200, "text/csv", iter(BLOCKS))),
         "/refuse": Job("refuse", refuse),
         "/fail": Job("fail", fail),
@@ -68,6 +79,13 @@ def test_a_quick_call_has_id_and_type_and_is_answered_without_flask(world, made)
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert made == []
+
+
+def test_what_turns_out_to_take_long_is_done_in_a_thread(world):
+    thread = [
+        requests.post(f"{world.url}/perhaps-long", data=b"x" * size, timeout=10).json()["thread"] for size in (50, 51)
+    ]
+    assert [one.startswith("quick") for one in thread] == [False, True]
 
 
 def test_health_is_told_without_flask(world, made):

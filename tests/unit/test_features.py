@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.features import canonical_row, encode_rows, encoded_shape, fit_features, read_row
+from common.features import Numbers, canonical_row, encode_rows, encoded_shape, fit_features, read_columns, read_row
 
 COLUMNS = [
     {"name": "petal", "type": "number", "min": 0, "max": 100},
@@ -125,3 +125,15 @@ def test_a_column_of_one_value_is_encoded_as_finite_numbers():
     rows = [(5.0,)] * 10
     parameters = fit_features(rows, [{"name": "same", "type": "number"}])
     assert np.isfinite(encode_rows([*rows, (6.0,)], parameters)).all()
+
+
+def test_texts_are_read_as_the_same_numbers_however_many_came_before(monkeypatch):
+    monkeypatch.setattr("common.features.MOST_NUMBERS", 3)
+    numbers, column = Numbers(), {"name": "x", "type": "number"}
+    for _ in range(2):
+        [found] = read_columns([["1", "1.0", " 2 ", "-3e2", "0.1", "1"]], [column], numbers)
+        assert found.tolist() == [1.0, 1.0, 2.0, -300.0, 0.1, 1.0]
+    assert len(numbers) == 3
+    for wrong in ("", "x", "1_0", "nan", "inf"):
+        for _ in range(2):
+            assert read_columns([["1", wrong]], [column], numbers) is None

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from PIL import Image
 
 from asgi import ServedAsgi
 from classify import quick
+from common.brief import TakesLong, briefly
 from conftest import wait_until
 from flowers import as_record, draw, encode, flower_rows
 from serving import ROW, validate
@@ -127,6 +129,23 @@ def test_rows_whose_numbers_look_unusual_are_read_as_they_are_alone(served):
             assert found.json()["predictions"][place]["probabilities"] == pytest.approx(wanted, abs=2e-6)
 
 
+def test_a_small_picture_is_answered_on_the_event_loop_where_each_process_has_one_thread(serving):
+    rgb = Image.new("RGB", (1000, 1000))
+    small, large = (encode(rgb.resize(size)) for size in ((160, 120), (1000, 1000)))
+    assert len(large) < 65_536  # so few bytes that only its header tells
+    for threads, alone in ((1, True), (2, False)):
+        application = quick.create(replace(serving.settings, processes=1, threads=threads))
+        job = application._quick("POST", "/pets", "", {b"content-type": b"image/png"})
+        assert job.light(small) is alone
+        assert job.light(small + bytes(65_536)) is False
+        assert briefly(job.run, small).status == 200
+        with pytest.raises(TakesLong):
+            briefly(job.run, large)
+        assert job.run(large).status == 200
+        explained = application._quick("POST", "/pets", "explain=1", {b"content-type": b"image/png"})
+        assert explained.light(small) is False
+
+
 def test_processes_agree_on_the_places_of_all_endpoints_in_the_memory_they_count_in(serving):
     assert {"none"} | {rule.endpoint for rule in serving.client.application.url_map.iter_rules()} == set(
         quick.ENDPOINTS
@@ -140,6 +159,7 @@ def test_a_prediction_loads_neither_flask_nor_any_heavy_library(serving, tmp_pat
 import asyncio, json, sys
 from pathlib import Path
 from classify import quick
+from common.brief import TakesLong, briefly
 from common.settings import read_settings
 application = quick.create(read_settings({dict(serving.settings.environment)!r}))
 async def call(method, path, body=b"", content_type=""):
