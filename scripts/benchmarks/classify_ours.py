@@ -45,7 +45,7 @@ class Ours:
         compileall.compile_dir(self.functions, quiet=2)
         for kind, probe in probes.items():
             with self.started(probe, keep=False) as (served, _):
-                _wait_for(served, {kind: probe})
+                wait_for(served, {kind: probe})
                 request = ask(served.url, probe.pipeline, probe.exact, "image/png" if kind == "image" else TYPES[kind])
                 answer = once(served.url, request, START_S)
                 apart(told(answer.body, probe.labels)[1], probe.probabilities, APART)
@@ -67,9 +67,9 @@ def measure_ours(ours: Ours, kind: str, probes: Mapping[str, Probe]) -> Figures:
     """One round: from MLflow, then from the scratch folder, which goes on with memory and load."""
     probe = probes[kind]
     with ours.started(probe, keep=False) as (served, from_mlflow_s):
-        _wait_for(served, probes)  # so that all bundles are kept
+        wait_for(served, probes)  # so that all bundles are kept
     with ours.started(probe, keep=True) as (served, kept_s):
-        _wait_for(served, probes)
+        wait_for(served, probes)
         figures: dict[str, Any] = {"cold_s": round(kept_s, 3), "cold_mlflow_s": round(from_mlflow_s, 3)}
         figures |= {"pss_mb": round(served.pss_mb(), 1), "processes": len(served.processes())}
         found: Figures = {(kind, "ours"): figures}
@@ -92,7 +92,7 @@ def _load(ours: Ours, served: Served, request: bytes, label: str) -> dict[str, A
     return under_load(served, ours.generator, request, labelled(label), ours.seconds)
 
 
-def _wait_for(served: Served, probes: Mapping[str, Probe]) -> None:
+def wait_for(served: Served, probes: Mapping[str, Probe]) -> None:
     """Until every process has looked at MLflow, and all pipelines answer."""
     until = time.monotonic() + START_S
     while not requests.get(f"{served.url}/readyz", timeout=START_S).ok:

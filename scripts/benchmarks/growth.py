@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.champions import Champions
-from benchmarks.classify_ours import START_S, TYPES, Ours
+from benchmarks.classify_ours import START_S, TYPES, Ours, wait_for
 from benchmarks.probes import Probe, csv_of
 from benchmarks.served import EVERY_S, NotServing, Served, once
 from benchmarks.serving_ours import Mlflow, ask, classify, copy_pipelines, labelled
@@ -119,6 +119,7 @@ def _pipelines(
             served = classify(ours.work, ours.functions, folder, mlflow.url, ours.key, scratch)
             with _ending(served):
                 seconds = _all_answer(served, served_ones)
+                wait_for(served, {probe.kind: probe for probe in served_ones.values()})
                 pss = served.pss_mb()
                 first = next(iter(served_ones.values()))
                 told = _asked(ours, served, ask(served.url, first.pipeline, first.usual, TYPES[first.kind]))
@@ -172,6 +173,7 @@ def _replicas(ours: Ours, probes: Mapping[str, Probe]) -> Found:
                 server.start(
                     ask(server.url, probe.pipeline, probe.usual, TYPES["image"]), labelled(probe.label), START_S
                 )
+                wait_for(server, probes)
                 servers.append(server)
             figures: dict[str, Any] = {"replicas": count, "cores": len(os.sched_getaffinity(0))}
             for kind, probe in probes.items():
