@@ -178,3 +178,16 @@ def serving(make_settings: Callable[..., Settings], mlflow: Any, serve: Callable
     served = serve(mlflow.app)
     settings = make_settings("flowers", "pets", MLFLOW_TRACKING_URI=served.url, SABUESO_STORE="")
     return start(settings, mlflow, served)
+
+
+@pytest.fixture
+def second(bundles: Path, tmp_path: Path) -> Path:
+    """A version whose answers differ: its labels stand in the opposite order."""
+    from serving import signed_again
+
+    labels = [
+        {"value": "large", "en": "Large one", "es": "Grande"},
+        {"value": "middle", "en": "Middle one", "es": "Mediana"},
+        {"value": "small", "en": "Small one", "es": "Pequeña"},
+    ]
+    return signed_again(bundles / "flowers", tmp_path / "second", labels=labels)
