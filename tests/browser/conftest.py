@@ -30,8 +30,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "browser: needs Chromium")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """One a file: while Playwright runs, its event loop counts as running in this thread, and no other may run."""
     program = os.environ.get("SABUESO_CHROMIUM") or shutil.which("chromium")
     if program is None or not Path(program).exists():
         missing("no Chromium: install it, or name one in SABUESO_CHROMIUM")
