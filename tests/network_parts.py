@@ -4,6 +4,7 @@ Prints one JSON object: the largest differences, relative to the largest value.
 """
 
 import json
+import math
 import tempfile
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from train.bundle.export import serving_network, write_network
 from train.bundle.novelty import picture_novelty
 from train.fit.image import NORM_MOMENTUM, ImageBatches, Norm, build_image, with_heat
 from train.fit.optimizers import Muon, make_optimizer
-from train.fit.plain import plain_tabular
+from train.fit.plain_image import plain_image
+from train.fit.plain_tabular import plain_tabular
 from train.fit.tabular import build_tabular
 
 SHAPES = ((288, 64), (128, 64), (100, 64), (64, 64), (64, 300))
@@ -74,13 +76,18 @@ def norm(generator: np.random.Generator) -> dict[str, float]:
     return found
 
 
-def mirrored(generator: np.random.Generator) -> dict[str, float]:
-    """How far answers to pictures and to their mirror images are apart, while it learns and when it answers."""
+def learned(generator: np.random.Generator) -> keras.Model:
+    """A network for pictures with weights as if it had learned."""
     model = build_image(3)
     for one in model.weights:
         spread = (0.5, 1.5) if "variance" in one.path or "gamma" in one.path else (-0.1, 0.1)
         one.assign(generator.uniform(*spread, one.shape))
-    found = {}
+    return model
+
+
+def mirrored(generator: np.random.Generator) -> dict[str, float]:
+    """How far answers to pictures and to their mirror images are apart, while it learns and when it answers."""
+    model, found = learned(generator), {}
     for side in (49, 81, 80):
         pixels = generator.uniform(0, 255, (4, side, side, 3)).astype(np.float32)
         answers, others = model(pixels), model(pixels[:, :, ::-1])
@@ -148,10 +155,34 @@ def plain(generator: np.random.Generator) -> dict[str, float]:
     return found
 
 
+def plain_pictures(generator: np.random.Generator) -> dict[str, dict[str, float]]:
+    """What answers pictures beside the fitted network, for sides that strides of 2 divide otherwise; its arithmetic."""
+    model, found = learned(generator), {}
+    for side in (49, 64, 73, 80):
+        pixels = generator.uniform(0, 255, (4, side, side, 3)).astype(np.float32)
+        plain = plain_image(model, side)
+        pairs = zip(plain(pixels), model(pixels), strict=True)
+        found[str(side)] = {
+            "apart": max(apart(one, other) for one, other in pairs),
+            "multiplications": multiplications(plain, side) / multiplications(model, side),
+        }
+    return found
+
+
+def multiplications(model: keras.Model, side: int) -> int:
+    """Of its convolutions, for one picture."""
+    kinds = {keras.layers.Conv2D: 3, keras.layers.DepthwiseConv2D: 2}  # axes of the kernel that each output sums over
+    layers = [one for one in model.layers if isinstance(one, tuple(kinds))]
+    shapes = keras.Model(model.inputs, [one.output for one in layers]).compute_output_shape((1, side, side, 3))
+    axes = [next(axes for kind, axes in kinds.items() if isinstance(one, kind)) for one in layers]
+    counts = zip(layers, shapes, axes, strict=True)
+    return sum(math.prod(shape) * math.prod(one.kernel.shape[:count]) for one, shape, count in counts)
+
+
 def main() -> None:
     generator = np.random.default_rng(0)
     found = {"orthogonal": orthogonal(generator), "convolution": convolution(generator), "norm": norm(generator)}
-    found |= {"plain": plain(generator), "mirrored": mirrored(generator)}
+    found |= {"plain": plain(generator), "plain_pictures": plain_pictures(generator), "mirrored": mirrored(generator)}
     with tempfile.TemporaryDirectory() as folder:
         found["heat"] = {name: heat(generator, Path(folder), name == "twice") for name in ("once", "twice")}
     print(json.dumps({**found, "batches": batches(generator)}))

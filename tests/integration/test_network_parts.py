@@ -60,6 +60,14 @@ def test_what_answers_rows_computes_what_the_fitted_network_does(found: dict[str
     assert max(found["plain"].values()) < 1e-5, found["plain"]
 
 
+@pytest.mark.parametrize("side", ["49", "64", "73", "80"])
+def test_what_answers_pictures_computes_what_the_fitted_network_does_at_little_more_than_half_the_cost(
+    found: dict[str, dict[str, dict[str, float]]], side: str
+) -> None:
+    assert found["plain_pictures"][side]["apart"] < 1e-5
+    assert found["plain_pictures"][side]["multiplications"] < 0.6
+
+
 @pytest.mark.parametrize(("looks", "members", "side"), [("once", 1, 5), ("twice", 2, 4)])
 def test_the_parts_of_a_picture_add_up_to_its_answer_and_turn_with_it(
     found: dict[str, dict[str, Any]], looks: str, members: int, side: int

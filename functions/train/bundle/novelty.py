@@ -65,13 +65,24 @@ class PictureNovelty(keras.layers.Layer):
 
 
 def picture_look(pixels: Any) -> Any:
-    """Pixels 0..255 (n, side, side, 3) -> (n, 12): mean, spread, and change along both sides, of each colour."""
-    pixels = keras.ops.cast(pixels, "float32") / 255
-    mean = keras.ops.mean(pixels, axis=(1, 2), keepdims=True)
-    spread = keras.ops.sqrt(keras.ops.mean((pixels - mean) ** 2, axis=(1, 2)) + 1e-8)
-    across = keras.ops.mean(keras.ops.abs(pixels[:, :, 1:] - pixels[:, :, :-1]), axis=(1, 2))
-    down = keras.ops.mean(keras.ops.abs(pixels[:, 1:] - pixels[:, :-1]), axis=(1, 2))
-    return keras.ops.concatenate([mean[:, 0, 0], spread, across, down], axis=1)
+    """Pixels 0..255 (n, side, side, 3) -> (n, 12): mean, spread, and change along both sides, of each colour.
+
+    Taken line by line: means of so few channels side by side take three times longer.
+    """
+    side = pixels.shape[1]
+    lines = keras.ops.reshape(keras.ops.cast(pixels, "float32"), (-1, side, 3 * side))
+    mean = _mean(lines)
+    apart = lines - keras.ops.tile(mean, (1, side))[:, None]
+    across, down = lines[:, :, 3:] - lines[:, :, :-3], lines[:, 1:] - lines[:, :-1]
+    changes = [_mean(keras.ops.abs(one)) / 255 for one in (across, down)]
+    spread = keras.ops.sqrt(_mean(apart * apart) / 255**2 + 1e-8)
+    return keras.ops.concatenate([mean / 255, spread, *changes], axis=1)
+
+
+def _mean(lines: Any) -> Any:
+    """(n, lines, 3 x places) -> (n, 3)."""
+    summed = keras.ops.mean(lines, axis=1)
+    return keras.ops.mean(keras.ops.reshape(summed, (-1, summed.shape[1] // 3, 3)), axis=1)
 
 
 def picture_novelty(

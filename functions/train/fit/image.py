@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,14 @@ class MirrorConv(keras.layers.Conv2D):
         super().__init__(filters // 2, side, padding="same", use_bias=False, **options)
         self.lifting = lifting
 
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+    def both(self, kernel: Any) -> Any:
+        """The filters and their mirror images: (side, side, channels, 2 x half)."""
         first, second = (kernel, None) if self.lifting else keras.ops.split(kernel, 2, axis=2)
         swapped = kernel if self.lifting else keras.ops.concatenate([second, first], axis=2)
-        whole = keras.ops.concatenate([kernel, keras.ops.flip(swapped, axis=1)], axis=3)
-        return super().convolution_op(inputs, whole)
+        return keras.ops.concatenate([kernel, keras.ops.flip(swapped, axis=1)], axis=3)
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        return super().convolution_op(inputs, self.both(kernel))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         *rest, half = super().compute_output_shape(input_shape)
@@ -100,18 +103,22 @@ class Norm(keras.layers.BatchNormalization):
         return tf.ensure_shape(tf.reshape(found, shape), inputs.shape)
 
 
-def _conv(hidden: Any, width: int, dtype: str, side: int = 3, stride: int = 1, lifting: bool = False) -> Any:
-    return Norm(dtype=dtype)(MirrorConv(width, side, lifting, strides=stride, dtype=dtype)(hidden))
+def _conv(hidden: Any, width: int, name: str, dtype: str, side: int = 3, stride: int = 1, lifting: bool = False) -> Any:
+    found = MirrorConv(width, side, lifting, strides=stride, dtype=dtype, name=name)(hidden)
+    return Norm(dtype=dtype, name=f"{name}_norm")(found)
 
 
-def _block(hidden: Any, width: int, stride: int, dtype: str) -> Any:
-    """Two convolutions and a shortcut (He et al. 2015, arXiv:1512.03385)."""
-    shortcut = hidden
-    if stride > 1 or hidden.shape[-1] != width:
-        pooled = keras.layers.AveragePooling2D(3, stride, padding="same", dtype=dtype)
-        shortcut = _conv(pooled(hidden) if stride > 1 else hidden, width, dtype, side=1)
-    hidden = keras.layers.ReLU(dtype=dtype)(_conv(hidden, width, dtype, stride=stride))
-    return keras.layers.ReLU(dtype=dtype)(keras.layers.Add(dtype=dtype)([_conv(hidden, width, dtype), shortcut]))
+def shortcut_input(hidden: Any, dtype: str = "float32") -> Any:
+    """Half the places, each the mean of those around it."""
+    return keras.layers.AveragePooling2D(3, 2, padding="same", dtype=dtype)(hidden)
+
+
+def _block(hidden: Any, width: int, name: str, dtype: str) -> Any:
+    """Two convolutions and a shortcut (He et al. 2015, arXiv:1512.03385), at half the places."""
+    shortcut = _conv(shortcut_input(hidden, dtype), width, f"{name}_shortcut", dtype, side=1)
+    hidden = keras.layers.ReLU(dtype=dtype)(_conv(hidden, width, f"{name}_first", dtype, stride=2))
+    hidden = _conv(hidden, width, f"{name}_second", dtype)
+    return keras.layers.ReLU(dtype=dtype)(keras.layers.Add(dtype=dtype)([hidden, shortcut]))
 
 
 def build_image(classes: int, dtype: str = "float32") -> keras.Model:
@@ -119,17 +126,20 @@ def build_image(classes: int, dtype: str = "float32") -> keras.Model:
 
     A picture and its mirror image get the same answer where the side is 16 k + 1: strides of 2 keep to its middle.
     """
-    inputs = keras.Input((None, None, 3), name="pixels")
-    hidden = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
-    hidden = keras.layers.ReLU(dtype=dtype)(_conv(hidden, WIDTHS[0], dtype, stride=2, lifting=True))
-    for width in WIDTHS[1:]:
-        hidden = _block(hidden, width, 2, dtype)
-    halves = keras.ops.split(keras.ops.cast(hidden, "float32"), 2, axis=-1)
+    pixels = keras.Input((None, None, 3), name="pixels")
+    hidden = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+    hidden = keras.layers.ReLU(dtype=dtype)(_conv(hidden, WIDTHS[0], "stem", dtype, stride=2, lifting=True))
+    for block, width in enumerate(WIDTHS[1:], start=1):
+        hidden = _block(hidden, width, f"block_{block}", dtype)
+    return answers_of(pixels, keras.ops.split(keras.ops.cast(hidden, "float32"), 2, axis=-1), classes)
+
+
+def answers_of(pixels: Any, halves: Sequence[Any], classes: int) -> keras.Model:
+    """The network from its input and both halves of its last channels: they count alike."""
     parts = keras.layers.Average(dtype="float32", name="parts")(halves)
     embedding = keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(parts)
     logits = keras.layers.Dense(classes, name="head")(keras.layers.Dropout(DROPOUT)(embedding))
-    logits = keras.layers.Reshape((1, classes), name="logits")(logits)
-    return keras.Model(inputs, [logits, embedding], name="image")
+    return keras.Model(pixels, [keras.ops.expand_dims(logits, 1), embedding], name="image")
 
 
 def with_heat(model: keras.Model, image_size: int, mirrored: bool) -> keras.Model:

@@ -25,7 +25,8 @@ from train.fit.decoded import decode_all
 from train.fit.fit import Batches, predict_members
 from train.fit.image import CENTRE, ImageBatches, build_image, cached_size, precision, with_heat
 from train.fit.members import fewest_members
-from train.fit.plain import plain_tabular
+from train.fit.plain_image import plain_image
+from train.fit.plain_tabular import plain_tabular
 from train.fit.tabular import TabularBatches, build_tabular, members_for, width_for
 
 
@@ -92,11 +93,13 @@ def answering(
     if pipeline.kind != "image":
         chosen = fewest_members(predict_members(model, tune[0])[0], tune[1])
         return plain_tabular(model, chosen, encoded_shape(preparation.features["columns"])[1])
-    backbone = pipeline.train.backbone
-    whole = _with_backbone(pipeline, "float32") if backbone else build_image(len(pipeline.labels))
+    side = pipeline.train.image_size
+    if not pipeline.train.backbone:  # answers a mirror image as it does the picture
+        return with_heat(plain_image(model, side), side, mirrored=False)
+    whole = _with_backbone(pipeline, "float32")
     whole.set_weights(model.get_weights())
-    # Ours answers a mirror image as it does the picture; a backbone's second look pays about a point of accuracy.
-    return with_heat(whole, pipeline.train.image_size, mirrored=bool(backbone))
+    # Its second look pays about a point of accuracy.
+    return with_heat(whole, side, mirrored=True)
 
 
 def make_batches(pipeline: Pipeline, preparation: Preparation, inputs: Sequence[Any], labels: np.ndarray) -> Batches:
