@@ -68,13 +68,9 @@ class Answers:
             field = "image" if len(files) == 1 else f"image[{place}]"
             return champion.bundle.network.run(_decoded(champion.bundle, files[place], field))
 
-        parts = [run(0)] if len(files) == 1 else list(self._workers.map(run, range(len(files))))
-        probabilities = np.concatenate([one["probabilities"] for one in parts])
-        novelty = np.concatenate([one["novelty"].reshape(-1) for one in parts])
-        explanations = None
-        if explain:
-            heat = np.concatenate([one["heat"] for one in parts])
-            explanations = explain_pictures(heat, probabilities, champion.bundle.contract)
+        found = run(0) if len(files) == 1 else _joined(list(self._workers.map(run, range(len(files)))))
+        probabilities, novelty = found["probabilities"], found["novelty"].reshape(-1)
+        explanations = explain_pictures(found["heat"], probabilities, champion.bundle.contract) if explain else None
         return _whole(name, champion, probabilities, novelty, as_csv, explanations)
 
     def _explained_rows(self, call: Call, champion: Champion) -> Reply:
@@ -103,6 +99,10 @@ class Answers:
         answers = (one.result() for one in _taken(running))
         mimetype = "text/csv" if as_csv else "application/json"
         return Reply(200, mimetype, parts(call.name, champion.version, answers, bundle.contract))
+
+
+def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
+    return {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
 
 
 def _taken(running: list[Future[Any]]) -> Iterator[Future[Any]]:

@@ -13,6 +13,8 @@ Array = np.ndarray[Any, Any]
 # Rows that the network takes at once: fewer keep its layers in a core's cache, more need Python's lock less often.
 # Pictures go one by one.
 CHUNK = 128
+# Numbers that are rounded sooner in Python than by numpy, in the same way.
+FEW = 16
 
 
 class Network:
@@ -89,22 +91,21 @@ def status_of(confidence: float, novelty: float, thresholds: Mapping[str, float]
 
 def statuses(probabilities: Array, novelty: Array, thresholds: Mapping[str, float]) -> list[str]:
     """The status of each answer: probabilities (n, labels), novelty (n,)."""
-    best = probabilities.max(axis=1)
-    return [status_of(float(one), float(far), thresholds) for one, far in zip(best, novelty, strict=True)]
+    each = zip(probabilities.tolist(), novelty.tolist(), strict=True)
+    return [status_of(max(row), far, thresholds) for row, far in each]
 
 
 def predictions(probabilities: Array, novelty: Array, contract: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The answer's predictions, one dict an input."""
     labels: Sequence[Mapping[str, str]] = contract["labels"]
     values = [label["value"] for label in labels]
-    titles = [{"en": label["en"], "es": label["es"]} for label in labels]
     told = statuses(probabilities, novelty, contract["thresholds"])
     best = probabilities.argmax(axis=1).tolist()
     shares = rounded(probabilities)
     return [
         {
             "label": values[place],
-            "title": titles[place],
+            "title": {language: labels[place][language] for language in ("en", "es")},
             "status": status,
             "confidence": row[place],
             "probabilities": dict(zip(values, row, strict=True)),
@@ -115,4 +116,6 @@ def predictions(probabilities: Array, novelty: Array, contract: Mapping[str, Any
 
 def rounded(probabilities: Array) -> list[list[float]]:
     """Probabilities as they are told: to six places, none above 1."""
+    if probabilities.size <= FEW:
+        return [[round(min(share, 1.0) * 1e6) / 1e6 for share in row] for row in probabilities.tolist()]
     return np.round(np.minimum(probabilities.astype(np.float64), 1.0), 6).tolist()  # type: ignore[no-any-return]

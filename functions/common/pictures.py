@@ -1,4 +1,8 @@
-"""The one decoder for pictures that fetch-batch, train and classify share: Pillow and numpy alone."""
+"""The one decoder for pictures that fetch-batch, train and classify share.
+
+Pillow reads every format. A plain JPEG goes to libjpeg-turbo without it where it is decoded for a network: the same
+pixels in a third of the time, since Pillow reads a file's markers in Python.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,10 @@ CONTENT_TYPES = tuple(FORMATS.values())
 MAX_PIXELS, MAX_PIXELS_PROGRESSIVE, MAX_PIXELS_JPEG = 12_500_000, 16_000_000, 50_000_000
 # Pictures of more pixels than that are decoded one after another: a function has little memory, and several threads.
 LARGE = 2_000_000
+# Signs of a JPEG that is not plain: notes of a camera, which may say how to turn it, and a progressive one's frame.
+NOT_PLAIN = (b"Exif\0\0", b"\xff\xc2")
+# Below that a JPEG has the same size at several scales.
+LEAST_PLAIN = 16
 # A file of no more bytes, with no more pixels, is decoded within a few milliseconds.
 BRIEF_FILE, BRIEF_PIXELS = 65_536, 250_000
 BAND = 256
@@ -105,8 +113,33 @@ def decode_picture(body: bytes, size: int, centre: float = 1.0, least: int | Non
 
     `least`: of the sides of a JPEG as it is decoded, if it has as much; `least_side` unless it is told.
     """
-    with _opened(body, draft=least or least_side(size, centre)) as picture:
+    least = least or least_side(size, centre)
+    plain = _plain_jpeg(body, least)
+    if plain is not None:
+        return resize_picture(plain, size, centre)
+    with _opened(body, draft=least) as picture:
         return resize_picture(picture, size, centre)
+
+
+def _plain_jpeg(body: bytes, least: int) -> Image.Image | None:
+    """A JPEG that is neither turned nor progressive nor large, as Pillow's draft has it. None: Pillow shall look."""
+    if not body.startswith(b"\xff\xd8\xff") or any(sign in body for sign in NOT_PLAIN):
+        return None
+    import simplejpeg  # not where MLflow loads a version: what it is given is decoded already
+
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(body)
+        if colours != "YCbCr" or min(width, height) < LEAST_PLAIN or width * height > LARGE:
+            return None
+        if width * height > BRIEF_PIXELS:
+            refuse_if_brief()
+        scale = next((one for one in (8, 4, 2) if min(width, height) // least >= one), 1)
+        pixels = simplejpeg.decode_jpeg(
+            body, "RGBX", min_width=-(-width // scale), min_height=-(-height // scale), strict=True
+        )
+    except ValueError:
+        return None
+    return Image.frombytes("RGB", pixels.shape[1::-1], pixels, "raw", "RGBX")
 
 
 def resize_picture(picture: Image.Image, size: int, centre: float = 1.0) -> np.ndarray[Any, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 TENSORFLOW = ("tensorflow-cpu==2.21.0", "keras==3.15.1")
 ONNX = ("onnxruntime==1.32.0",)
-SHARED = ("numpy==2.4.6", "pillow==13.0.0")
+SHARED = ("numpy==2.4.6", "pillow==13.0.0", "simplejpeg==1.9.0")
 # The one that writes network.onnx out of the SavedModel.
 EXPORT = ("tf2onnx==1.17.0", "onnx==1.23.2", "tensorflow-cpu==2.21.0", "numpy==2.4.6")
 
