@@ -7,8 +7,10 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from common.http import as_json, as_text
-from common.network import Array, predictions, statuses
+from common.network import STATUSES, Array, predictions, statuses
 
 Blocks = Iterator[tuple[Array, Array]]
 
@@ -18,17 +20,30 @@ def csv_parts(name: str, version: str, blocks: Blocks, contract: Mapping[str, An
     values = [label["value"] for label in contract["labels"]]
     shares = [f"probability_{value}" for value in values]
     yield (_line(["label", "status", "confidence", *shares, "version"]) + "\r\n").encode()
-    quoted = [_line([value]) for value in values]
-    form = f"%s,%s,%.6f{',%.6f' * len(values)},{_line([version]).replace('%', '%%')}\r\n"
+    quoted = [_line([value]).encode() for value in values]
+    begun = {status: f",{status}".encode() for status in STATUSES}
+    end = f",{_line([version])}\r\n".encode()
     for probabilities, novelty in blocks:
         told = statuses(probabilities, novelty, contract["thresholds"])
         best = probabilities.argmax(axis=1).tolist()
-        rows = probabilities.astype("f8").clip(max=1.0).tolist()
-        lines = [
-            form % (quoted[place], status, row[place], *row)
-            for place, status, row in zip(best, told, rows, strict=True)
-        ]
-        yield "".join(lines).encode()
+        rows = _decimals(np.column_stack([probabilities.max(axis=1), probabilities]))
+        lines = [quoted[place] + begun[status] + row + end for place, status, row in zip(best, told, rows, strict=True)]
+        yield b"".join(lines)
+
+
+def _decimals(shares: Array) -> list[bytes]:
+    """Shares (n, k) -> of each row `,0.123456` k times, none above 1; digit by digit, of all rows at once.
+
+    Python's own formatting of numbers takes longer than all else of a row's line.
+    """
+    left = np.rint(shares.astype(np.float64).clip(max=1.0) * 1e6).astype(np.uint32)
+    text = np.empty((*shares.shape, len(",0.123456")), np.uint8)
+    text[:, :, 0], text[:, :, 2] = ord(","), ord(".")
+    for place in (8, 7, 6, 5, 4, 3, 1):
+        rest = left // 10
+        text[:, :, place] = left - 10 * rest + ord("0")
+        left = rest
+    return text.reshape(len(shares), -1).view(f"S{text[0].size}")[:, 0].tolist()  # type: ignore[no-any-return]
 
 
 def json_parts(name: str, version: str, blocks: Blocks, contract: Mapping[str, Any]) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ Array = np.ndarray[Any, Any]
 # Rows that the network takes at once: fewer keep its layers in a core's cache, more need Python's lock less often.
 # Pictures go one by one.
 CHUNK = 128
+STATUSES = ("sure", "uncertain", "unknown")
 # Numbers that are rounded sooner in Python than by numpy, in the same way.
 FEW = 16
 
@@ -90,28 +91,29 @@ def status_of(confidence: float, novelty: float, thresholds: Mapping[str, float]
 
 
 def statuses(probabilities: Array, novelty: Array, thresholds: Mapping[str, float]) -> list[str]:
-    """The status of each answer: probabilities (n, labels), novelty (n,)."""
-    each = zip(probabilities.tolist(), novelty.tolist(), strict=True)
-    return [status_of(max(row), far, thresholds) for row, far in each]
+    """`status_of` of many answers at once: probabilities (n, labels), novelty (n,)."""
+    best, far = probabilities.max(axis=1).astype(np.float64), novelty.astype(np.float64)
+    sure = (best >= thresholds["sure"]) & (thresholds["sure"] < 1)
+    told = np.where(far <= thresholds["novelty"], np.where(sure, "sure", "uncertain"), "unknown")
+    return told.tolist()  # type: ignore[no-any-return]
 
 
 def predictions(probabilities: Array, novelty: Array, contract: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The answer's predictions, one dict an input."""
     labels: Sequence[Mapping[str, str]] = contract["labels"]
-    values = [label["value"] for label in labels]
-    told = statuses(probabilities, novelty, contract["thresholds"])
-    best = probabilities.argmax(axis=1).tolist()
-    shares = rounded(probabilities)
-    return [
-        {
+    values, found = [label["value"] for label in labels], []
+    for row, far, shares in zip(probabilities.tolist(), novelty.tolist(), rounded(probabilities), strict=True):
+        confidence = max(row)
+        place = row.index(confidence)
+        prediction = {
             "label": values[place],
-            "title": {language: labels[place][language] for language in ("en", "es")},
-            "status": status,
-            "confidence": row[place],
-            "probabilities": dict(zip(values, row, strict=True)),
+            "title": {"en": labels[place]["en"], "es": labels[place]["es"]},
+            "status": status_of(confidence, far, contract["thresholds"]),
+            "confidence": shares[place],
+            "probabilities": dict(zip(values, shares, strict=True)),
         }
-        for place, status, row in zip(best, told, shares, strict=True)
-    ]
+        found.append(prediction)
+    return found
 
 
 def rounded(probabilities: Array) -> list[list[float]]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.network import predictions, status_of, statuses
+from common.network import FEW, predictions, rounded, status_of, statuses
 
 THRESHOLDS = {"sure": 0.8, "novelty": 3.0}
 CONTRACT = {
@@ -26,10 +26,12 @@ CONTRACT = {
 )
 def test_a_prediction_is_sure_uncertain_or_unknown(confidence, novelty, status):
     assert status_of(confidence, novelty, THRESHOLDS) == status
+    assert statuses(np.array([[confidence, 0.1]]), np.array([novelty]), THRESHOLDS) == [status]
 
 
 def test_nothing_is_sure_from_a_threshold_of_one():
     assert status_of(1.0, 1.0, {"sure": 1.0, "novelty": 3.0}) == "uncertain"
+    assert statuses(np.array([[1.0]]), np.array([1.0]), {"sure": 1.0, "novelty": 3.0}) == ["uncertain"]
 
 
 def test_each_answer_has_its_status():
@@ -48,3 +50,10 @@ def test_a_prediction_names_the_likeliest_label_in_both_languages():
 def test_no_rounding_makes_a_probability_larger_than_one():
     [only] = predictions(np.array([[1.0000001, 0.0]], np.float32), np.array([0.0]), CONTRACT)
     assert only["confidence"] == only["probabilities"]["cat"] == 1
+
+
+def test_a_few_probabilities_are_rounded_as_many_are():
+    shares = np.random.default_rng(1).random((3000, 2)).astype(np.float32)
+    shares[:500, 0] = (np.arange(500) + 0.5) / 1e6  # halfway, as near as float32 comes
+    assert shares.size > FEW
+    assert [rounded(shares[at : at + 1])[0] for at in range(len(shares))] == rounded(shares)
