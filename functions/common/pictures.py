@@ -1,7 +1,7 @@
 """The one decoder for pictures that fetch-batch, train and classify share.
 
 Pillow reads every format. A plain JPEG goes to libjpeg-turbo without it where it is decoded for a network: the same
-pixels in a third of the time, since Pillow reads a file's markers in Python.
+pixels in less than half of the time, since Pillow reads a file's markers in Python.
 """
 
 from __future__ import annotations

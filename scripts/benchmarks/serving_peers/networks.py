@@ -4,6 +4,7 @@ Their servers run in environments of their own, so nothing of the project is imp
 """
 # mypy: disable-error-code="import-not-found"
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -22,12 +23,16 @@ Network = Callable[[np.ndarray], np.ndarray]
 
 
 def picture(body: bytes) -> np.ndarray:
-    """A JPEG -> float32 (1, size, size, 3), by the steps of common/pictures.py."""
+    """An encoded picture -> float32 (1, size, size, 3), by the steps of common/pictures.py."""
     size, least, (left, top, right, bottom) = SPEC["image_size"], SPEC["least_side"], SPEC["region"]
-    height, width, *_ = simplejpeg.decode_jpeg_header(body)
-    scale = next((one for one in (8, 4, 2) if min(width, height) // least >= one), 1)
-    decoded = simplejpeg.decode_jpeg(body, "RGB", min_width=-(-width // scale), min_height=-(-height // scale))
-    whole = Image.fromarray(decoded)
+    whole: Image.Image
+    if simplejpeg.is_jpeg(body):
+        height, width, *_ = simplejpeg.decode_jpeg_header(body)
+        scale = next((one for one in (8, 4, 2) if min(width, height) // least >= one), 1)
+        sides = {"min_width": -(-width // scale), "min_height": -(-height // scale)}
+        whole = Image.fromarray(simplejpeg.decode_jpeg(body, "RGB", **sides))
+    else:
+        whole = Image.open(io.BytesIO(body)).convert("RGB")
     box = (whole.width * left, whole.height * top, whole.width * right, whole.height * bottom)
     small = whole.resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap=2.0)
     return np.asarray(small, dtype=np.float32)[None]
