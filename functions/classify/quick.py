@@ -27,6 +27,8 @@ ENDPOINTS = ("classify", "index", "card", "healthz", "readyz", "metrics", "descr
 SWITCH_S = 0.0002
 # Bodies of rows that take less time than handing them to another thread would.
 LIGHT = 2048
+# The same of rows that are to be explained: each is answered once more for each of its columns.
+LIGHT_EXPLAINED = 512
 
 
 def create(settings: Settings) -> Application:
@@ -46,7 +48,7 @@ def create(settings: Settings) -> Application:
             return None
         accept = headers.get(b"accept", b"").decode("latin1")
         rows = pipelines[name].kind == "tabular"
-        light = _never if query else _few if rows else _small if alone else _never
+        light = (_few_explained if query else _few) if rows else _small if alone and not query else _never
         return Job("classify", lambda body: answers.reply(Call(name, query, mimetype, accept, body)), light, rows)
 
     def flask() -> Flask:
@@ -61,6 +63,10 @@ def create(settings: Settings) -> Application:
 
 def _few(body: bytes) -> bool:
     return len(body) <= LIGHT
+
+
+def _few_explained(body: bytes) -> bool:
+    return len(body) <= LIGHT_EXPLAINED
 
 
 def _small(body: bytes) -> bool:

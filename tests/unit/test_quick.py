@@ -146,6 +146,15 @@ def test_a_small_picture_is_answered_on_the_event_loop_where_each_process_has_on
         assert explained.light(small) is False
 
 
+def test_a_row_is_explained_on_the_event_loop_and_many_are_not(serving):
+    application = quick.create(serving.settings)
+    job = application._quick("POST", "/flowers", "explain=1", {b"content-type": b"application/json"})
+    one, many = json.dumps(ROW).encode(), json.dumps([ROW] * 20).encode()
+    assert len(many) < quick.LIGHT
+    assert (job.light(one), job.light(many)) == (True, False)
+    assert application._quick("POST", "/flowers", "", {b"content-type": b"application/json"}).light(many)
+
+
 def test_processes_agree_on_the_places_of_all_endpoints_in_the_memory_they_count_in(serving):
     assert {"none"} | {rule.endpoint for rule in serving.client.application.url_map.iter_rules()} == set(
         quick.ENDPOINTS
