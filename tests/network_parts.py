@@ -14,7 +14,7 @@ import numpy as np
 from common.bundle import NETWORK
 from common.network import Network
 from train.bundle.export import serving_network, write_network
-from train.bundle.novelty import picture_novelty
+from train.bundle.novelty import picture_look, picture_novelty
 from train.fit.image import NORM_MOMENTUM, ImageBatches, Norm, build_image, with_heat
 from train.fit.optimizers import Muon, make_optimizer
 from train.fit.plain_image import plain_image
@@ -169,6 +169,16 @@ def plain_pictures(generator: np.random.Generator) -> dict[str, dict[str, float]
     return found
 
 
+def look(generator: np.random.Generator) -> float:
+    """How far colour and texture are from what their words say, for pictures of one colour, of slopes and of noise."""
+    slopes = np.add.outer(np.arange(49) * 2, np.arange(49) * 3)[:, :, None] * (0.2, 0.5, 1)
+    pictures = np.stack([np.full((49, 49, 3), 77), slopes, generator.uniform(0, 255, (49, 49, 3))])
+    shares = pictures / 255
+    change = [np.abs(np.diff(shares, axis=axis)).mean(axis=(1, 2)) for axis in (2, 1)]
+    wanted = np.concatenate([shares.mean(axis=(1, 2)), np.sqrt(shares.var(axis=(1, 2)) + 1e-8), *change], axis=1)
+    return float(np.abs(np.asarray(picture_look(pictures.astype(np.float32))) - wanted).max())
+
+
 def multiplications(model: keras.Model, side: int) -> int:
     """Of its convolutions, for one picture."""
     kinds = {keras.layers.Conv2D: 3, keras.layers.DepthwiseConv2D: 2}  # axes of the kernel that each output sums over
@@ -182,7 +192,12 @@ def multiplications(model: keras.Model, side: int) -> int:
 def main() -> None:
     generator = np.random.default_rng(0)
     found = {"orthogonal": orthogonal(generator), "convolution": convolution(generator), "norm": norm(generator)}
-    found |= {"plain": plain(generator), "plain_pictures": plain_pictures(generator), "mirrored": mirrored(generator)}
+    found |= {
+        "plain": plain(generator),
+        "plain_pictures": plain_pictures(generator),
+        "look": look(generator),
+        "mirrored": mirrored(generator),
+    }
     with tempfile.TemporaryDirectory() as folder:
         found["heat"] = {name: heat(generator, Path(folder), name == "twice") for name in ("once", "twice")}
     print(json.dumps({**found, "batches": batches(generator)}))

@@ -32,7 +32,7 @@ def csv_parts(name: str, version: str, blocks: Blocks, contract: Mapping[str, An
 
 
 def _decimals(shares: Array) -> list[bytes]:
-    """Shares (n, k) -> of each row `,0.123456` k times, none above 1; digit by digit, of all rows at once.
+    """Finite shares (n, k) -> of each row `,0.123456` k times, none above 1; digit by digit, of all rows at once.
 
     Python's own formatting of numbers takes longer than all else of a row's line.
     """
@@ -43,7 +43,8 @@ def _decimals(shares: Array) -> list[bytes]:
         rest = left // 10
         text[:, :, place] = left - 10 * rest + ord("0")
         left = rest
-    return text.reshape(len(shares), -1).view(f"S{text[0].size}")[:, 0].tolist()  # type: ignore[no-any-return]
+    width = text.shape[1] * text.shape[2]
+    return text.reshape(-1, width).view(f"S{width}")[:, 0].tolist()  # type: ignore[no-any-return]
 
 
 def json_parts(name: str, version: str, blocks: Blocks, contract: Mapping[str, Any]) -> Iterator[bytes]:

@@ -117,7 +117,7 @@ def predictions(probabilities: Array, novelty: Array, contract: Mapping[str, Any
 
 
 def rounded(probabilities: Array) -> list[list[float]]:
-    """Probabilities as they are told: to six places, none above 1."""
+    """Finite probabilities as they are told: to six places, none above 1."""
     if probabilities.size <= FEW:
         return [[round(min(share, 1.0) * 1e6) / 1e6 for share in row] for row in probabilities.tolist()]
     return np.round(np.minimum(probabilities.astype(np.float64), 1.0), 6).tolist()  # type: ignore[no-any-return]

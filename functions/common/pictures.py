@@ -25,8 +25,11 @@ CONTENT_TYPES = tuple(FORMATS.values())
 MAX_PIXELS, MAX_PIXELS_PROGRESSIVE, MAX_PIXELS_JPEG = 12_500_000, 16_000_000, 50_000_000
 # Pictures of more pixels than that are decoded one after another: a function has little memory, and several threads.
 LARGE = 2_000_000
-# Signs of a JPEG that is not plain: notes of a camera, which may say how to turn it, and a progressive one's frame.
-NOT_PLAIN = (b"Exif\0\0", b"\xff\xc2")
+# Signs of a JPEG that is not plain: notes of a camera or an editor, which may say how to turn it; a progressive one's
+# frame; and a lossless one's, which libjpeg-turbo before 3.1.4 writes whole into the room for a reduced one.
+NOT_PLAIN = (b"Exif\0\0", b"tiff:Orientation", b"\xff\xc2", b"\xff\xc3")
+# A plain one has one scan, or one a colour; each more costs as much time as all of the picture.
+SCAN, MOST_SCANS = b"\xff\xda", 4
 # Below that a JPEG has the same size at several scales.
 LEAST_PLAIN = 16
 # A file of no more bytes, with no more pixels, is decoded within a few milliseconds.
@@ -123,7 +126,7 @@ def decode_picture(body: bytes, size: int, centre: float = 1.0, least: int | Non
 
 def _plain_jpeg(body: bytes, least: int) -> Image.Image | None:
     """A JPEG that is neither turned nor progressive nor large, as Pillow's draft has it. None: Pillow shall look."""
-    if not body.startswith(b"\xff\xd8\xff") or any(sign in body for sign in NOT_PLAIN):
+    if not body.startswith(b"\xff\xd8\xff") or any(sign in body for sign in NOT_PLAIN) or body.count(SCAN) > MOST_SCANS:
         return None
     import simplejpeg  # not where MLflow loads a version: what it is given is decoded already
 
@@ -137,7 +140,7 @@ def _plain_jpeg(body: bytes, least: int) -> Image.Image | None:
         pixels = simplejpeg.decode_jpeg(
             body, "RGBX", min_width=-(-width // scale), min_height=-(-height // scale), strict=True
         )
-    except ValueError:
+    except (ValueError, KeyError):  # it is not whole, or of a sampling that simplejpeg has no name for
         return None
     return Image.frombytes("RGB", pixels.shape[1::-1], pixels, "raw", "RGBX")
 

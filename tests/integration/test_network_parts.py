@@ -68,6 +68,10 @@ def test_what_answers_pictures_computes_what_the_fitted_network_does_at_little_m
     assert found["plain_pictures"][side]["multiplications"] < 0.6
 
 
+def test_colour_and_texture_are_means_spreads_and_changes(found: dict[str, float]) -> None:
+    assert found["look"] < 1e-5
+
+
 @pytest.mark.parametrize(("looks", "members", "side"), [("once", 1, 5), ("twice", 2, 4)])
 def test_the_parts_of_a_picture_add_up_to_its_answer_and_turn_with_it(
     found: dict[str, dict[str, Any]], looks: str, members: int, side: int

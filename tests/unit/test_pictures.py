@@ -165,7 +165,14 @@ def test_what_is_no_plain_jpeg_is_left_to_pillow():
     whole = photograph(160, 120)
     exif = Image.Exif()
     exif[ORIENTATION] = 6
+    full = encode(whole, "JPEG", subsampling=0)
+    frame = full.index(b"\xff\xc0")
+    scan = full.index(b"\xff\xda")
     bodies = {
+        "4:4:1": full[: frame + 11] + b"\x14" + full[frame + 12 :],
+        "lossless": full[: frame + 1] + b"\xc3" + full[frame + 2 :],
+        "scans": full[:scan] + 5 * full[scan:-2] + full[-2:],
+        "turned by an editor": encode(whole, "JPEG", xmp=b'<x:xmpmeta tiff:Orientation="3"/>'),
         "turned": encode(whole, "JPEG", exif=exif),
         "progressive": encode(whole, "JPEG", progressive=True),
         "grey": encode(whole.convert("L"), "JPEG"),
@@ -177,6 +184,7 @@ def test_what_is_no_plain_jpeg_is_left_to_pillow():
     }
     assert [name for name, body in bodies.items() if pictures._plain_jpeg(body, 69) is not None] == []
     assert pictures._plain_jpeg(encode(whole, "JPEG"), 69) is not None
+    assert decode_picture(bodies["4:4:1"], 16).shape == (16, 16, 3)
 
 
 MEMORY = """
