@@ -48,7 +48,7 @@ def create(settings: Settings) -> Application:
             return None
         accept = headers.get(b"accept", b"").decode("latin1")
         rows = pipelines[name].kind == "tabular"
-        light = (_few_explained if query else _few) if rows else _small if alone and not query else _never
+        light = (LIGHT_EXPLAINED if query else LIGHT) if rows else BRIEF_FILE if alone and not query else -1
         return Job("classify", lambda body: answers.reply(Call(name, query, mimetype, accept, body)), light, rows)
 
     def flask() -> Flask:
@@ -59,19 +59,3 @@ def create(settings: Settings) -> Application:
     share_large(SharedLock())
     champions.load_kept()
     return Application(settings, flask, tally, champions.missing, quick, processes=processes, begin=champions.begin)
-
-
-def _few(body: bytes) -> bool:
-    return len(body) <= LIGHT
-
-
-def _few_explained(body: bytes) -> bool:
-    return len(body) <= LIGHT_EXPLAINED
-
-
-def _small(body: bytes) -> bool:
-    return len(body) <= BRIEF_FILE
-
-
-def _never(body: bytes) -> bool:
-    return False

@@ -40,14 +40,15 @@ STUCK_S = 15.0
 
 @dataclass(frozen=True)
 class Job:
-    """A quick call: `run` makes the reply to its body; on the event loop itself if the body is `light` and it is brief.
+    """A quick call: `run` makes the reply to its body.
 
+    On the event loop itself, where it is brief, for a body of no more than `light` bytes; -1: for none.
     `long`: it may take many times as long as others, which shall not wait for it.
     """
 
     endpoint: str
     run: Callable[[bytes], Reply]
-    light: Callable[[bytes], bool] = lambda body: not body
+    light: int = 0
     long: bool = False
 
 
@@ -125,7 +126,7 @@ class Application:
 
     async def _reply(self, job: Job, scope: Message, receive: Receive) -> Reply | None:
         async def run(body: bytes) -> Reply:
-            if job.light(body):
+            if len(body) <= job.light:
                 with contextlib.suppress(TakesLong):
                     return briefly(job.run, body)
             here, threads = contextvars.copy_context(), self._long if job.long else self._threads

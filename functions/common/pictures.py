@@ -25,11 +25,11 @@ CONTENT_TYPES = tuple(FORMATS.values())
 MAX_PIXELS, MAX_PIXELS_PROGRESSIVE, MAX_PIXELS_JPEG = 12_500_000, 16_000_000, 50_000_000
 # Pictures of more pixels than that are decoded one after another: a function has little memory, and several threads.
 LARGE = 2_000_000
-# Signs of a JPEG that is not plain: notes of a camera or an editor, which may say how to turn it; a progressive one's
-# frame; and a lossless one's, which libjpeg-turbo before 3.1.4 writes whole into the room for a reduced one.
-NOT_PLAIN = (b"Exif\0\0", b"tiff:Orientation", b"\xff\xc2", b"\xff\xc3")
-# A plain one has one scan, or one a colour; each more costs as much time as all of the picture.
-SCAN, MOST_SCANS = b"\xff\xda", 4
+# Segments that a plain JPEG may have before its scan: a baseline frame (SOF0), tables, comments, and applications' but
+# APP1, where cameras and editors note how to turn it (Exif, XMP). Not a lossless frame (SOF3): libjpeg-turbo before
+# 3.1.4 writes it whole into the room for a reduced one.
+FRAME, SCAN, COLOURS = 0xC0, 0xDA, 3
+PLAIN_SEGMENTS = frozenset([FRAME, 0xC4, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE])
 # Below that a JPEG has the same size at several scales.
 LEAST_PLAIN = 16
 # A file of no more bytes, with no more pixels, is decoded within a few milliseconds.
@@ -126,7 +126,7 @@ def decode_picture(body: bytes, size: int, centre: float = 1.0, least: int | Non
 
 def _plain_jpeg(body: bytes, least: int) -> Image.Image | None:
     """A JPEG that is neither turned nor progressive nor large, as Pillow's draft has it. None: Pillow shall look."""
-    if not body.startswith(b"\xff\xd8\xff") or any(sign in body for sign in NOT_PLAIN) or body.count(SCAN) > MOST_SCANS:
+    if not _is_plain(body):
         return None
     import simplejpeg  # not where MLflow loads a version: what it is given is decoded already
 
@@ -143,6 +143,22 @@ def _plain_jpeg(body: bytes, least: int) -> Image.Image | None:
     except (ValueError, KeyError):  # it is not whole, or of a sampling that simplejpeg has no name for
         return None
     return Image.frombytes("RGB", pixels.shape[1::-1], pixels, "raw", "RGBX")
+
+
+def _is_plain(body: bytes) -> bool:
+    """Whether it is a JPEG with `PLAIN_SEGMENTS` alone before a scan of all its colours (ITU-T T.81, annex B)."""
+    if not body.startswith(b"\xff\xd8"):
+        return False
+    at, frame = 2, False
+    while at + 4 < len(body) and body[at] == 0xFF:
+        kind = body[at + 1]
+        if kind == SCAN:
+            return frame and body[at + 4] == COLOURS
+        if kind not in PLAIN_SEGMENTS:
+            return False
+        frame = frame or kind == FRAME
+        at += 2 + int.from_bytes(body[at + 2 : at + 4])
+    return False
 
 
 def resize_picture(picture: Image.Image, size: int, centre: float = 1.0) -> np.ndarray[Any, Any]:

@@ -23,10 +23,7 @@ from common.web import make_app
 from conftest import wait_until
 
 BLOCKS = [b"first ", b"second ", b"third"]
-
-
-def _short(body):
-    return len(body) <= 100
+SHORT = 100
 
 
 @pytest.fixture
@@ -60,9 +57,9 @@ def world(make_settings, made):
         return as_json(thread=threading.current_thread().name)
 
     jobs = {
-        "/perhaps-long": Job("echo", perhaps_long, _short),
+        "/perhaps-long": Job("echo", perhaps_long, SHORT),
         "/late": Job("late", late),
-        "/echo": Job("echo", lambda body: as_json(length=len(body), thread=threading.current_thread().name), _short),
+        "/echo": Job("echo", lambda body: as_json(length=len(body), thread=threading.current_thread().name), SHORT),
         "/parts": Job("parts", lambda body: Reply(200, "text/csv", iter(BLOCKS))),
         "/refuse": Job("refuse", refuse),
         "/fail": Job("fail", fail),

@@ -48,8 +48,10 @@ def test_a_prediction_names_the_likeliest_label_in_both_languages():
 
 
 def test_no_rounding_makes_a_probability_larger_than_one():
-    [only] = predictions(np.array([[1.0000001, 0.0]], np.float32), np.array([0.0]), CONTRACT)
-    assert only["confidence"] == only["probabilities"]["cat"] == 1
+    for count in (1, FEW):  # few and many are rounded in ways of their own
+        shares = np.array([[1.00001, 0.0]] * count, np.float32)
+        for one in predictions(shares, np.zeros(count), CONTRACT):
+            assert one["confidence"] == one["probabilities"]["cat"] == 1
 
 
 def test_a_few_probabilities_are_rounded_as_many_are():

@@ -12,7 +12,7 @@ CONTRACT = {
 
 def test_each_number_of_a_csv_is_told_to_six_places():
     shares = np.random.default_rng(2).dirichlet([0.3] * 3, 500).astype(np.float32)
-    shares[:5, 0] = [1.0000001, 1.0, 0.0, 0.9999996, 2.0**-7]
+    shares[:5, 0] = [1.00001, 1.0, 0.0, 0.9999996, 2.0**-7]
     novelty = np.full(len(shares), 1.0, np.float32)
     parts = csv_parts("x", "7", iter([(shares[:300], novelty[:300]), (shares[300:], novelty[300:])]), CONTRACT)
     head, *lines = b"".join(parts).decode().removesuffix("\r\n").split("\r\n")

@@ -138,55 +138,6 @@ def test_a_transparent_picture_is_the_same_in_bands_as_whole(mode):
     assert canonical_picture(encode(picture)) == b"300x700:" + whole.tobytes()
 
 
-def photograph(width, height):
-    """Edges, slopes and noise, so that every way of decoding it otherwise shows."""
-    generator = np.random.default_rng(width)
-    slopes = np.add.outer(np.arange(height) * 3, np.arange(width) * 2)[:, :, None] * (1, 2, 3)
-    pixels = slopes + generator.integers(0, 90, (height, width, 3)) + 99 * (slopes % 160 > 80)
-    return Image.fromarray((pixels % 256).astype(np.uint8))
-
-
-def by_pillow(body, least):
-    with pictures._opened(body, draft=least) as picture:
-        return np.asarray(picture)
-
-
-@pytest.mark.parametrize("subsampling", [0, 1, 2])
-@pytest.mark.parametrize(("width", "height"), [(160, 120), (79, 203), (640, 480), (17, 33), (1201, 16)])
-def test_a_plain_jpeg_has_the_pixels_that_pillow_gives_it(width, height, subsampling):
-    for quality, least in ((30, 8), (75, 28), (90, 69), (98, 4000)):
-        body = encode(photograph(width, height), "JPEG", quality=quality, subsampling=subsampling)
-        plain = pictures._plain_jpeg(body, least)
-        assert plain is not None
-        assert np.array_equal(np.asarray(plain), by_pillow(body, least))
-
-
-def test_what_is_no_plain_jpeg_is_left_to_pillow():
-    whole = photograph(160, 120)
-    exif = Image.Exif()
-    exif[ORIENTATION] = 6
-    full = encode(whole, "JPEG", subsampling=0)
-    frame = full.index(b"\xff\xc0")
-    scan = full.index(b"\xff\xda")
-    bodies = {
-        "4:4:1": full[: frame + 11] + b"\x14" + full[frame + 12 :],
-        "lossless": full[: frame + 1] + b"\xc3" + full[frame + 2 :],
-        "scans": full[:scan] + 5 * full[scan:-2] + full[-2:],
-        "turned by an editor": encode(whole, "JPEG", xmp=b'<x:xmpmeta tiff:Orientation="3"/>'),
-        "turned": encode(whole, "JPEG", exif=exif),
-        "progressive": encode(whole, "JPEG", progressive=True),
-        "grey": encode(whole.convert("L"), "JPEG"),
-        "cmyk": encode(whole.convert("CMYK"), "JPEG"),
-        "large": encode(photograph(2001, 1000), "JPEG"),
-        "thin": encode(photograph(160, 15), "JPEG"),
-        "cut": encode(whole, "JPEG")[:-50],
-        "png": encode(whole),
-    }
-    assert [name for name, body in bodies.items() if pictures._plain_jpeg(body, 69) is not None] == []
-    assert pictures._plain_jpeg(encode(whole, "JPEG"), 69) is not None
-    assert decode_picture(bodies["4:4:1"], 16).shape == (16, 16, 3)
-
-
 MEMORY = """
 import resource, sys
 from common.pictures import canonical_picture, decode_picture
@@ -276,22 +227,6 @@ print(len(os.listdir("/proc/self/fd")) - before)
     environment = {"PYTHONPATH": str(Path(pictures.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout == "0\n", done.stderr
-
-
-def test_a_large_photograph_decodes_to_what_its_whole_gives():
-    large = CAT.resize((1600, 1200), Image.Resampling.BICUBIC)
-    quick = decode_picture(encode(large, "JPEG", quality=95), 48).astype(int)
-    whole = decode_picture(encode(large), 48).astype(int)
-    assert np.abs(quick - whole).mean() < 3
-
-
-@pytest.mark.parametrize(("side", "scale"), [(170, 2), (159, 2), (150, 1), (650, 8)])
-def test_a_jpeg_is_decoded_at_the_smallest_scale_that_keeps_enough(monkeypatch, side, scale):
-    body, resized = encode(draw("cat", 1).resize((side, side)), "JPEG"), []
-    real = pictures.resize_picture
-    monkeypatch.setattr(pictures, "resize_picture", lambda one, *view: resized.append(one.size) or real(one, *view))
-    decode_picture(body, 81)
-    assert resized == [(-(-side // scale),) * 2]
 
 
 def test_a_version_from_before_sees_pictures_as_it_did():
