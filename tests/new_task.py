@@ -1,7 +1,8 @@
 """Trains a pipeline on several splits of what is stored, and a random forest beside it: `python new_task.py SPEC`.
 
 In a process of its own, since TensorFlow is dear. SPEC is a JSON object: folder of `pipelines`, `store`, `name`,
-`splits`. Prints, as its last line, what each got right of the holdouts, and the seconds of each training.
+`epochs` of a training, `splits`. Prints, as its last line, what each got right of the holdouts, and the seconds of
+each training.
 """
 
 import json
@@ -37,10 +38,11 @@ def split_again(pipeline: Pipeline, examples: Examples, number: int) -> Examples
     return replace(examples, parts=np.array([part_of(canonical(one), salt) for one in examples.inputs]))
 
 
-def answers(pipeline: Pipeline, examples: Examples, scratch: Path) -> np.ndarray:
+def answers(pipeline: Pipeline, examples: Examples, epochs: int, scratch: Path) -> np.ndarray:
     """Of the exported network to the holdout."""
     train, tune, (holdout, _) = (examples.of(part) for part in range(3))
     checkpoint = Checkpoint(FolderObjects(scratch / "store"), f"jobs/{pipeline.name}/checkpoints/one/")
+    checkpoint.save_plan({"epochs": epochs})
     budget, pictures = pipeline.train.budget_s, scratch / "pictures"
     fitted = make_network(pipeline, train, tune, budget, checkpoint, pictures, lambda *_: None)
     print(json.dumps(fitted.plan), flush=True)
@@ -70,7 +72,7 @@ def main() -> None:
         seeded = replace(pipeline, train=replace(pipeline.train, seed=pipeline.train.seed + number))
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch:
-            told["ours"].append(int((answers(seeded, examples, Path(scratch)) == labels).sum()))
+            told["ours"].append(int((answers(seeded, examples, spec["epochs"], Path(scratch)) == labels).sum()))
         told["seconds"].append(round(time.monotonic() - began, 1))
         # The forest needs no tune part: it learns from that too.
         forest = RandomForestClassifier(TREES, random_state=number, n_jobs=2)

@@ -39,6 +39,16 @@ def test_a_machine_that_is_slow_while_the_first_steps_are_measured_gets_no_small
     assert 0.95 * 45 < slow["took_s"] <= 45
 
 
+def test_epochs_get_half_of_the_budget_where_compiling_took_all_of_it(fits: dict[str, Any]) -> None:
+    compiles = fits["compiles"]
+    # 9 s to compile, 0.34 s to measure; then 4 s of epochs of 0.25 s
+    assert compiles["plan"]["epochs"] == 16
+    assert compiles["seen"] == list(range(1, 17))
+    assert 9.34 + 3.75 <= compiles["took_s"] <= 9.34 + 4
+    assert max(compiles["rates"]) > 0.9 * RATE
+    assert compiles["last_rate"] < 0.02 * RATE
+
+
 def test_an_epoch_that_has_become_too_long_is_broken_off(fits: dict[str, Any]) -> None:
     few = fits["few-epochs"]
     assert few["plan"]["epochs"] == 3

@@ -23,6 +23,8 @@ LOG = logging.getLogger("sabueso.train")
 PROBE_STEPS, PROBE_SHARE, PROBE_WARM = 9, 0.01, 3
 WARM_UP = 0.05
 LEAST_EPOCHS = 3
+# Of the time budget, for the epochs, however long it took to measure: the first steps compile for some seconds.
+LEAST_SHARE = 0.5
 # What a plan tells beside its epochs.
 RECIPE = ("size", "optimizer", "learning_rate", "weight_decay", "smoothing")
 # Where the rest knows something: in the first share of the epochs the head learns alone, then all of it, slower.
@@ -102,16 +104,21 @@ class Fit:
             self._restore(arrays)
         else:
             if plan is None:
-                plan = {**self._plan(began + budget_s), "budget_s": round(budget_s, 1)}
+                plan = self._plan(began, budget_s)
                 self.checkpoint.save_plan(plan)
             self.best = [np.array(one) for one in self.averaged]
+        budget_s, measured_s = max(budget_s, plan.get("budget_s", 0.0)), plan.get("measured_s", 0.0)
+
+        def time_share() -> float:  # of the epochs' time
+            return (spent + time.monotonic() - began - measured_s) / (budget_s - measured_s)
+
         epochs = plan["epochs"]
         self.batches.planned(epochs)
         self.head_epochs = plan.get("head_epochs", 0)
         for epoch in range(start, epochs):
             if 0 < epoch == self.head_epochs:
                 self._forget()
-            loss = self._epoch(epoch, epochs, lambda: (spent + time.monotonic() - began) / budget_s)
+            loss = self._epoch(epoch, epochs, time_share)
             tune_loss, tune_accuracy = self._tune()
             # Accuracy on tune, the later epoch at a tie: log loss is lowest long before the answers are best.
             if tune_accuracy >= best:
@@ -139,14 +146,17 @@ class Fit:
             self.checkpoint.saved = time.monotonic()
             LOG.warning("no checkpoint was written: %s", error.detail)
 
-    def _plan(self, until: float) -> dict[str, Any]:
-        """Epochs that fit into the time left, by the measured time of steps; weights are put back afterwards."""
+    def _plan(self, start: float, budget_s: float) -> dict[str, Any]:
+        """Epochs that fit into the time left, by the measured time of steps; weights are put back afterwards.
+
+        Measuring may take so long that half of the budget is not left; the epochs get so much all the same.
+        """
         first = [np.array(variable) for variable in self._kept()]
         self.batches.planned(2)
         late, self.head_epochs = self.batches.late_share, 0
         if self.head:
             late, self.head_epochs = 1 - HEAD_SHARE, 1
-        least_s = PROBE_SHARE * (until - time.monotonic())
+        least_s = PROBE_SHARE * budget_s
         step_s = self._step_seconds(0, least_s) * (1 - late)
         step_s += self._step_seconds(1, least_s) * late if late else 0.0
         self._tune()
@@ -155,9 +165,12 @@ class Fit:
         once = time.monotonic() - began
         for variable, value in zip(self._kept(), first, strict=True):
             variable.assign(value)
-        fitting = int((until - time.monotonic()) / (step_s * self.batches.steps + once))
+        measured_s = round(time.monotonic() - start, 3)
+        left_s = max(budget_s - measured_s, LEAST_SHARE * budget_s)
+        fitting = int(left_s / (step_s * self.batches.steps + once))
         epochs = max(LEAST_EPOCHS, min(self.batches.epochs, fitting))
         plan = {"epochs": epochs, "steps": self.batches.steps, "step_ms": round(step_s * 1000, 3)}
+        plan |= {"budget_s": round(measured_s + left_s, 3), "measured_s": measured_s}
         plan |= {name: getattr(self.batches, name) for name in RECIPE}
         return {**plan, "head_epochs": math.ceil(HEAD_SHARE * epochs)} if self.head else plan
 
@@ -203,7 +216,7 @@ class Fit:
         """
         top = self.batches.learning_rate
         if share < head_share:
-            share, time_share = share / head_share, 0.0  # the plan itself took time: much of so short a share
+            share, time_share = share / head_share, 0.0
         elif head_share:
             top, share = top * FINE_RATE, (share - head_share) / (1 - head_share)
             time_share = (time_share - head_share) / (1 - head_share)
