@@ -16,19 +16,15 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
-from common.bundle import Bundle, sign_bundle
 from common.datasets import Dataset
 from common.features import canonical_row
 from common.objects import FolderObjects
 from common.pictures import canonical_picture, decode_picture
 from common.pipelines import Pipeline, read_pipelines
-from train.bundle.make_bundle import make_bundle
-from train.fit.checkpoint import Checkpoint
-from train.fit.make_network import make_network
+from fitted import fitted_bundle
 from train.snapshot import SALT, Examples, part_of, read_examples
 
 TREES, FOREST_SIDE = 500, 32
-KEY = "of a test"
 
 
 def split_again(pipeline: Pipeline, examples: Examples, number: int) -> Examples:
@@ -36,21 +32,6 @@ def split_again(pipeline: Pipeline, examples: Examples, number: int) -> Examples
     canonical = canonical_picture if pipeline.kind == "image" else canonical_row
     salt = SALT + (f"-{number}" if number else "")
     return replace(examples, parts=np.array([part_of(canonical(one), salt) for one in examples.inputs]))
-
-
-def answers(pipeline: Pipeline, examples: Examples, epochs: int, scratch: Path) -> np.ndarray:
-    """Of the exported network to the holdout."""
-    train, tune, (holdout, _) = (examples.of(part) for part in range(3))
-    checkpoint = Checkpoint(FolderObjects(scratch / "store"), f"jobs/{pipeline.name}/checkpoints/one/")
-    checkpoint.save_plan({"epochs": epochs})
-    budget, pictures = pipeline.train.budget_s, scratch / "pictures"
-    fitted = make_network(pipeline, train, tune, budget, checkpoint, pictures, lambda *_: None)
-    print(json.dumps(fitted.plan), flush=True)
-    folder = scratch / "serving"
-    folder.mkdir()
-    contract, _ = make_bundle(pipeline, fitted, train, tune, folder)
-    sign_bundle(folder, contract, KEY)
-    return Bundle(folder, KEY).predict(holdout)[0].argmax(axis=1)
 
 
 def flat(pipeline: Pipeline, inputs: list[Any]) -> np.ndarray:
@@ -71,8 +52,9 @@ def main() -> None:
         train, tune, (holdout, labels) = (examples.of(part) for part in range(3))
         seeded = replace(pipeline, train=replace(pipeline.train, seed=pipeline.train.seed + number))
         began = time.monotonic()
-        with tempfile.TemporaryDirectory() as scratch:
-            told["ours"].append(int((answers(seeded, examples, spec["epochs"], Path(scratch)) == labels).sum()))
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = fitted_bundle(seeded, train, tune, spec["epochs"], Path(folder))
+            told["ours"].append(int((bundle.predict(holdout)[0].argmax(axis=1) == labels).sum()))
         told["seconds"].append(round(time.monotonic() - began, 1))
         # The forest needs no tune part: it learns from that too.
         forest = RandomForestClassifier(TREES, random_state=number, n_jobs=2)

@@ -1,4 +1,4 @@
-"""Fits the two kinds of network for seconds and asks them for what they know and what they can't know.
+"""Fits the two kinds of network for some epochs and asks them for what they know and what they can't know.
 
 In a process of its own, since TensorFlow is dear. Prints one JSON object: for each kind the share of `unknown`.
 """
@@ -15,32 +15,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from common.bundle import Bundle, sign_bundle
 from common.features import read_row
 from common.network import statuses
-from common.objects import FolderObjects
 from common.pipelines import Pipeline, read_pipelines
+from fitted import fitted_bundle
 from local.drawings import draw_pets
 from local.made_up_rows import COLUMNS, made_up_rows
-from train.bundle.make_bundle import make_bundle
-from train.fit.checkpoint import Checkpoint
-from train.fit.make_network import make_network
 
 SHIPPED = Path(__file__).resolve().parents[1] / "functions" / "pipelines"
 PART = 0.8
-KEY = "of a test"
+EPOCHS = {"rows": 4, "pictures": 20}
 
 
-def asker(pipeline: Pipeline, inputs: list[Any], labels: np.ndarray, seconds: float) -> Callable[[list[Any]], float]:
+def asker(pipeline: Pipeline, inputs: list[Any], labels: np.ndarray, epochs: int) -> Callable[[list[Any]], float]:
     """A fitted bundle as the share of `unknown` among its answers to some inputs."""
-    folder = Path(tempfile.mkdtemp())
     cut = int(PART * len(inputs))
     train, tune = (inputs[:cut], labels[:cut]), (inputs[cut:], labels[cut:])
-    checkpoint = Checkpoint(FolderObjects(folder / "store"), "jobs/one/checkpoints/one/")
-    fitted = make_network(pipeline, train, tune, seconds, checkpoint, folder / "pictures", lambda *told: None)
-    (folder / "bundle").mkdir()
-    sign_bundle(folder / "bundle", make_bundle(pipeline, fitted, train, tune, folder / "bundle")[0], KEY)
-    bundle = Bundle(folder / "bundle", KEY)
+    bundle = fitted_bundle(pipeline, train, tune, epochs, Path(tempfile.mkdtemp()))
 
     def unknown(asked: list[Any]) -> float:
         return float(np.mean([one == "unknown" for one in statuses(*bundle.predict(asked), thresholds)]))
@@ -54,7 +45,7 @@ def rows(pipeline: Pipeline) -> dict[str, float]:
     records = [dict(zip(COLUMNS, row, strict=True)) for row in made_up_rows(3000, seed=1)]
     labels = np.array([pipeline.label_values.index(one.pop(COLUMNS[target])) for one in records])
     known = [read_row(one, columns)[0] for one in records]
-    unknown = asker(pipeline, known[:2000], labels[:2000], 12)
+    unknown = asker(pipeline, known[:2000], labels[:2000], EPOCHS["rows"])
     generator = np.random.default_rng(0)
     numbers = [place for place, column in enumerate(columns) if column["type"] == "number"]
 
@@ -92,7 +83,7 @@ def pictures(pipeline: Pipeline) -> dict[str, float]:
     labels = np.array([pipeline.label_values.index(label) for _, label in found])
     known = [body for body, _ in found]
     small = replace(pipeline, train=replace(pipeline.train, image_size=48))
-    unknown = asker(small, known[:600], labels[:600], 15)
+    unknown = asker(small, known[:600], labels[:600], EPOCHS["pictures"])
     ramp = np.linspace(0, 255, 48)[:, None, None] * np.ones((48, 48, 3))
     return {
         "known": unknown(known[600:]),

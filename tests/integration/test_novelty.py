@@ -11,7 +11,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def shares() -> Any:
-    """The share of `unknown` among answers of networks that were fitted for seconds."""
+    """The share of `unknown` among answers of networks that were fitted for some epochs."""
     return told_by("strange.py")
 
 
