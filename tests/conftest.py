@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,9 @@ from werkzeug.serving import make_server
 from common.objects import FolderObjects
 from common.settings import Settings, read_settings
 from train.fit import ENVIRONMENT
+
+# A script's `scripts/test &` has Ctrl-C ignored, and so would have what the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parent / "functions" / "pipelines"
