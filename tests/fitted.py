@@ -14,8 +14,10 @@ NEVER_S = 3600.0
 
 
 def fitted_bundle(pipeline: Pipeline, train: Part, tune: Part, epochs: int, folder: Path) -> Bundle:
-    """As train makes it, in an empty folder. Epochs are given, and no time ends them: what is learned depends on no
-    machine's speed."""
+    """As train makes it, in an empty folder.
+
+    Epochs are given, and no time ends them: what is learned depends on no machine's speed.
+    """
     checkpoint = Checkpoint(FolderObjects(folder / "store"), "jobs/one/checkpoints/one/")
     checkpoint.save_plan({"epochs": epochs})
     fitted = make_network(pipeline, train, tune, NEVER_S, checkpoint, folder / "pictures", lambda *_: None)

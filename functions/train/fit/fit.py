@@ -23,8 +23,8 @@ LOG = logging.getLogger("sabueso.train")
 PROBE_STEPS, PROBE_SHARE, PROBE_WARM = 9, 0.01, 3
 WARM_UP = 0.05
 LEAST_EPOCHS = 3
-# Of the time budget, for the epochs, however long it took to measure: the first steps compile for some seconds.
-LEAST_SHARE = 0.5
+# At least so much of the time budget is for the epochs, however long measuring took: the first steps compile.
+EPOCHS_SHARE = 0.5
 # What a plan tells beside its epochs.
 RECIPE = ("size", "optimizer", "learning_rate", "weight_decay", "smoothing")
 # Where the rest knows something: in the first share of the epochs the head learns alone, then all of it, slower.
@@ -107,7 +107,7 @@ class Fit:
                 plan = self._plan(began, budget_s)
                 self.checkpoint.save_plan(plan)
             self.best = [np.array(one) for one in self.averaged]
-        budget_s, measured_s = max(budget_s, plan.get("budget_s", 0.0)), plan.get("measured_s", 0.0)
+        budget_s, measured_s = plan.get("budget_s", budget_s), plan.get("measured_s", 0.0)
 
         def time_share() -> float:  # of the epochs' time
             return (spent + time.monotonic() - began - measured_s) / (budget_s - measured_s)
@@ -166,7 +166,7 @@ class Fit:
         for variable, value in zip(self._kept(), first, strict=True):
             variable.assign(value)
         measured_s = round(time.monotonic() - start, 3)
-        left_s = max(budget_s - measured_s, LEAST_SHARE * budget_s)
+        left_s = max(budget_s - measured_s, EPOCHS_SHARE * budget_s)
         fitting = int(left_s / (step_s * self.batches.steps + once))
         epochs = max(LEAST_EPOCHS, min(self.batches.epochs, fitting))
         plan = {"epochs": epochs, "steps": self.batches.steps, "step_ms": round(step_s * 1000, 3)}
