@@ -15,6 +15,7 @@ from common.errors import Conflict, FieldError, Unusable
 from common.objects import Objects
 
 READERS = 8
+MOST_NAMED = 20  # columns of a wrong header that a message names
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ def csv_rows(lines: Iterable[str], names: Sequence[str]) -> Iterator[list[str]]:
         header = [name.strip() for name in next(reader, [])]
         missing = [FieldError(name, "no such column in the header") for name in names if name not in header]
         if missing:
-            raise Unusable(f"the CSV lacks columns: {', '.join(one.field for one in missing)}", tuple(missing))
+            lacking, there = ", ".join(one.field for one in missing), ", ".join(header[:MOST_NAMED])
+            more = f" and {len(header) - MOST_NAMED} more" if len(header) > MOST_NAMED else ""
+            raise Unusable(f"the CSV lacks columns: {lacking}; its header has: {there}{more}", tuple(missing))
         places = [header.index(name) for name in names]
         whole, as_they_are = max(places) + 1, places == list(range(len(header)))
         for row in reader:

@@ -76,10 +76,14 @@ def _processes(raw: str) -> int:
     return min(cores(), MOST_PROCESSES) if sys.platform == "linux" else 1
 
 
-def _budgets(raw: str) -> Mapping[str, float]:
-    """`300` for every pipeline, or `NAME=300,OTHER=60`."""
-    pairs = [part.rpartition("=") for part in raw.split(",") if part]
-    return {name.strip(): _positive(value) for name, _, value in pairs}
+def _per_pipeline(read: Callable[[str], Any]) -> Callable[[str], Mapping[str, Any]]:
+    """`300` for every pipeline (under the name ""), or `NAME=300,OTHER=60`."""
+
+    def read_all(raw: str) -> Mapping[str, Any]:
+        pairs = [part.rpartition("=") for part in raw.split(",") if part]
+        return {name.strip(): read(value) for name, _, value in pairs}
+
+    return read_all
 
 
 @dataclass(frozen=True)
@@ -180,8 +184,15 @@ VARIABLES = (
         "SABUESO_BUDGET_S",
         "budgets_s",
         "",
-        _budgets,
+        _per_pipeline(_positive),
         "takes the place of budget_s: `SECONDS` for every pipeline, or `NAME=SECONDS,...`",
+    ),
+    Variable(
+        "SABUESO_EPOCHS",
+        "epochs_by_pipeline",
+        "",
+        _per_pipeline(_count),
+        "epochs of a fit: `NUMBER` for every pipeline, or `NAME=NUMBER,...`; default: as many as fit into budget_s",
     ),
     Variable("SABUESO_TRIGGER", "trigger", "on", _text, "`off`: fetch-batch never asks train by itself"),
     Variable("SABUESO_GIT_COMMIT", "git_commit", "unknown", _text, "commit of this image, kept with each version"),
@@ -219,6 +230,7 @@ class Settings:
     min_interval_s: float | None
     samples_per_batch: int | None
     budgets_s: Mapping[str, float]
+    epochs_by_pipeline: Mapping[str, int]
     trigger: str
     git_commit: str
     deployment: str
@@ -259,6 +271,10 @@ class Settings:
     def budget_s(self, pipeline: str, own: float) -> float:
         """Seconds that a training may take: the setting for this pipeline or for all, else its own."""
         return self.budgets_s.get(pipeline, self.budgets_s.get("", own))
+
+    def epochs(self, pipeline: str) -> int | None:
+        """Epochs of a fit, where a setting says so: for this pipeline or for all."""
+        return self.epochs_by_pipeline.get(pipeline, self.epochs_by_pipeline.get(""))
 
     def require_store(self) -> str:
         if self.store is None:

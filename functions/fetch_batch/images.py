@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
@@ -18,6 +19,7 @@ from fetch_batch.validate import check_picture
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 MADE_UP = "MADE-UP.txt"
+MOST_FOLDERS = 8  # that a message names
 
 
 def _order(file: File) -> str:
@@ -44,7 +46,8 @@ def collect_images(
     on_source(made_up)
     labelled = [file for file in files if _label(file) in pipeline.label_values]
     if not labelled:
-        raise SourceUnavailable(f"{location} holds no pictures in folders named {', '.join(pipeline.label_values)}")
+        labels = ", ".join(pipeline.label_values)
+        raise SourceUnavailable(f"{location} holds no pictures in folders named {labels}; {_what_is_there(files)}")
     new = [file for file in labelled if file.name not in names]
     here: dict[str, str] = {}
     for file in sorted(new, key=_order):
@@ -69,6 +72,17 @@ def collect_images(
         # Only pictures that are stored already: nothing new was collected.
         tally.duplicate = 0
         tally.message = "every picture of the source is stored"
+
+
+def _what_is_there(files: list[File]) -> str:
+    """The pictures by folder, most first, for a source in which no folder is a label."""
+    pictures = [PurePosixPath(file.name) for file in files if file.name.lower().endswith(SUFFIXES)]
+    if not pictures:
+        return f"there are {len(files)} files and none is a picture ({', '.join(SUFFIXES)})"
+    folders = Counter(path.parent.name or "no folder" for path in pictures).most_common()
+    named = ", ".join(f"{count} in {folder}" for folder, count in folders[:MOST_FOLDERS])
+    more = f", and more in {len(folders) - MOST_FOLDERS} other folders" if len(folders) > MOST_FOLDERS else ""
+    return f"there are {len(pictures)} pictures: {named}{more}"
 
 
 def _label(file: File) -> str:

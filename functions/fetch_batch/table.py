@@ -19,6 +19,9 @@ from fetch_batch.files import File, list_files
 from fetch_batch.tally import Tally
 from fetch_batch.validate import check_rows
 
+SUFFIXES = (".csv", ".csv.gz")
+MOST_FILES = 8  # that a message names
+
 
 def collect_table(
     pipeline: Pipeline,
@@ -49,9 +52,14 @@ def collect_table(
 
 
 def _rows(location: str, names: list[str], settings: Settings) -> Generator[list[str]]:
-    for file in sorted(list_files(location, settings), key=lambda file: file.name):
-        if file.name.endswith((".csv", ".csv.gz")):
-            yield from _file_rows(file, location, names)
+    files = sorted(list_files(location, settings), key=lambda file: file.name)
+    tables = [file for file in files if file.name.endswith(SUFFIXES)]
+    if not tables:
+        there = ", ".join(file.name for file in files[:MOST_FILES]) or "nothing"
+        more = f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else ""
+        raise SourceUnavailable(f"{location} holds no CSV file ({', '.join(SUFFIXES)}); it holds {there}{more}")
+    for file in tables:
+        yield from _file_rows(file, location, names)
 
 
 def _file_rows(file: File, location: str, names: list[str]) -> Generator[list[str]]:

@@ -34,16 +34,19 @@ LOG = logging.getLogger("sabueso.train")
 FINISHED = ("promoted", "kept", "incomparable", "superseded")
 
 
-def settings_fingerprint(pipeline: Pipeline, budget_s: float) -> str:
+def settings_fingerprint(pipeline: Pipeline, settings: Settings) -> str:
     """sha256 of all that, beside the snapshot, decides what a training makes. Weights count by their sum, wherever."""
-    weights = pipeline.train.weights
+    weights, epochs = pipeline.train.weights, settings.epochs(pipeline.name)
+    limits = {"budget_s": settings.budget_s(pipeline.name, pipeline.train.budget_s)}
+    if epochs is not None:
+        limits["epochs"] = epochs
     facts = {
         "recipe": RECIPE,
         "kind": pipeline.kind,
         "columns": pipeline.input_columns(),
         "target": pipeline.target,
         "labels": pipeline.label_values,
-        "train": {**asdict(pipeline.train), "budget_s": budget_s, "weights": weights and weights.sha256},
+        "train": {**asdict(pipeline.train), **limits, "weights": weights and weights.sha256},
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -82,7 +85,7 @@ class Job:
             return found, name, distinct_examples(samples)
 
         examples, snapshot, received = self.patience(read)
-        settings = settings_fingerprint(self.pipeline, self.budget_s)
+        settings = settings_fingerprint(self.pipeline, self.settings)
         sizes = {name: int((examples.parts == part).sum()) for part, name in enumerate(PARTS)}
         self.stage(
             "snapshot taken",

@@ -162,7 +162,7 @@ class Launcher:
         if snapshot is None:
             return taken
         # Not the same MLflow run where a version was registered in it, or where the settings changed meanwhile.
-        settings = settings_fingerprint(pipeline, self.settings.budget_s(pipeline.name, pipeline.train.budget_s))
+        settings = settings_fingerprint(pipeline, self.settings)
         same = left["version"] is None and left.get("settings") == settings
         run = left["run_id"] if same else None
         return {

@@ -141,8 +141,9 @@ def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoin
     parts = examples.of(0), examples.of(1)
     wanted = job.pipeline.train.weights
     file = job.patience(lambda: fetch_weights(wanted, job.settings)) if wanted else None
+    epochs = job.settings.epochs(job.pipeline.name)
     fitted = make_network(
-        job.pipeline, *parts, job.budget_s, checkpoint, pictures, on_epoch, on_stage, file, job.reading_s
+        job.pipeline, *parts, job.budget_s, checkpoint, pictures, on_epoch, on_stage, file, job.reading_s, epochs
     )
     job.patience(lambda: tracking.params(recipe(job, fitted)))
     if fitted.curve:

@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from local.demo_data import DemoData
-from local.journey import Journey
+from local.journey import Journey, PipelineFailed, nothing_yet, say
 from local.system import CannotStart, System
 
 # Made-up data are easy: they need seconds where real data get the budget of their pipeline file.
@@ -57,27 +58,33 @@ def run(arguments: argparse.Namespace, system: System) -> int:
     journey = Journey(system, demo)
     print(f"Sabueso starts in {system.home} ...", file=sys.stderr)
     journey.wait_until_ready()
-    names = journey.pipelines()
-    told: dict[str, dict[str, Any]] = {name: journey.collect(name) for name in names}
-    ok = True
+    found = {name: nothing_yet() for name in journey.pipelines()}
+
+    def each(step: Callable[[str, dict[str, Any]], None], names: list[str]) -> None:
+        for name in names:
+            try:
+                step(name, found[name])
+            except PipelineFailed as error:
+                found[name]["reason"] = str(error)
+                say(f"! {name}: {error}")
+
+    each(journey.collect, list(found))
     if not arguments.no_train:
         journey.wait_for_mlflow()
-        for name in names:
-            told[name] |= journey.train(name, told[name])
-            ok &= journey.classify(name, told[name])
+        for name in [name for name, one in found.items() if one["examples"]]:
+            each(journey.train, [name])
+            each(journey.classify, [name] if found[name]["version"] else [])
     if settings.get("SABUESO_TRIGGER") == "off" and not arguments.check:
         # From here on new data train by themselves, as in production.
         system.change("fetch-batch", {**settings, "SABUESO_TRIGGER": "on", "SABUESO_MIN_INTERVAL_S": "60"})
         journey.wait_until_ready()
+    failed = [name for name, one in found.items() if one["reason"]]
+    if failed and not arguments.check:
+        say(f"! {', '.join(failed)}: the clock asks the source again every 5 minutes, and trains when there are data")
     _addresses(system)
     if arguments.check:
-        print(json.dumps({"pipelines": {name: _public(one) for name, one in told.items()}, "seconds": _round(began)}))
-    return 0 if ok else 1
-
-
-def _public(told: dict[str, Any]) -> dict[str, Any]:
-    shown = ("examples", "samples", "batches", "version", "decision", "metrics", "seconds")
-    return {key: told[key] for key in shown if key in told}
+        print(json.dumps({"pipelines": found, "seconds": _round(began)}))
+    return 1 if failed else 0
 
 
 def _round(began: float) -> float:

@@ -11,17 +11,27 @@ import requests
 
 from deployment.smoke import example_row
 from local.demo_data import DemoData
-from local.pictures import example_picture
+from local.pictures import collected_picture
 from local.system import CannotStart, System
 
 TRAIN_S, CHAMPION_S = 7200.0, 60.0
-GIVE_UP_S, GIVE_UP_STRANGER_S = 120.0, 3600.0
+# A source that gives nothing is asked for so long: the demo's own, one that never gave anything, one that did before.
+GIVE_UP_OWN_S, GIVE_UP_FIRST_S, GIVE_UP_S = 120.0, 15.0, 3600.0
+MOST_REASONS = 3
 TAKEN_UP, RESTART_S = 3, 30.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 60.0
 
 
+class PipelineFailed(CannotStart):
+    """What keeps one pipeline from being collected, trained or served; the others go on."""
+
+
 class Journey:
-    """Talks to the gateway; progress goes to standard error."""
+    """Talks to the gateway; progress goes to standard error.
+
+    `collect`, `train` and `classify` write what they come to into `found`, as `nothing_yet` begins it, and raise
+    PipelineFailed.
+    """
 
     def __init__(self, system: System, demo: DemoData) -> None:
         self.system, self.demo = system, demo
@@ -38,76 +48,77 @@ class Journey:
     def pipelines(self) -> list[str]:
         return [one["name"] for one in self._get("classify")["pipelines"]]
 
-    def collect(self, name: str) -> dict[str, Any]:
+    def collect(self, name: str, found: dict[str, Any]) -> None:
         """Post to fetch-batch until the collection is complete; counts and seconds."""
-        began = got = time.monotonic()
-        fixed_s = self.demo.waits_s.get(name)
-        waits, last, trouble = _waits(fixed_s), None, ""
+        began = time.monotonic()
         before = self._get(f"fetch-batch/{name}")
+        trouble = self._fetch_all(name)
+        state = self._get(f"fetch-batch/{name}")
+        found |= {key: state[key] for key in ("examples", "samples")} | {"batches": len(state["batches"])}
+        found["seconds"]["collect"] = round(time.monotonic() - began, 1)
+        if trouble:
+            raise PipelineFailed(trouble)
+        if before["samples"] and state["samples"] == before["samples"]:
+            say(f"{name}: nothing new to collect, all {state['samples']} samples were stored before")
+        made_up = " of made-up data" if (state["source"] or {}).get("made_up") else ""
+        say(f"{name}: {state['message']}: {state['examples']} examples{made_up} in {state['samples']} samples")
+        if not state["examples"]:
+            reasons = [_rejected(one) for one in state["quarantine"]["reasons"][:MOST_REASONS]]
+            raise PipelineFailed("; ".join(["there are no examples to learn from", *(reasons or [state["message"]])]))
+
+    def _fetch_all(self, name: str) -> str:
+        """Post to fetch-batch until it answers `complete`; else why its source was given up."""
+        got, patience_s = time.monotonic(), GIVE_UP_FIRST_S
+        fixed_s = self.demo.waits_s.get(name)
+        if fixed_s:
+            patience_s = GIVE_UP_OWN_S
+        waits, last, trouble = _waits(fixed_s), None, ""
         while True:
             self._alive()
             asked = time.monotonic()
             result = self._post(f"fetch-batch/{name}", {})["results"][0]
             if result["status"] == "complete":
-                break
+                return ""
             if result["status"] == "source-unavailable":
                 if result["message"] != trouble:
                     trouble = result["message"]
-                    _say(f"{name}: the source is not available: {trouble}")
-                if time.monotonic() - got > (GIVE_UP_S if fixed_s else GIVE_UP_STRANGER_S):
-                    raise CannotStart(f"the source of {name} gave nothing for too long: {trouble}")
+                    say(f"{name}: the source is not available: {trouble}")
+                if time.monotonic() - got > patience_s:
+                    return f"its source gave nothing for {patience_s:.0f} s: {trouble}"
             elif result["status"] == "collected":
                 got = time.monotonic()
+                if not fixed_s:
+                    patience_s = GIVE_UP_S
                 if result["batch"] != last:
                     last, waits = result["batch"], _waits(fixed_s)
                     stored, bad = result["stored"], result["quarantined"]
-                    _say(
-                        f"{name}: batch {last}, {stored} samples stored" + (f", {bad} rows quarantined" if bad else "")
-                    )
+                    say(f"{name}: batch {last}, {stored} samples stored" + (f", {bad} rows quarantined" if bad else ""))
             time.sleep(max(0.05, next(waits) - (time.monotonic() - asked)))
-        state = self._get(f"fetch-batch/{name}")
-        new = state["samples"] - before["samples"]
-        if before["samples"] and not new:
-            _say(f"{name}: nothing new to collect, all {state['samples']} samples were stored before")
-        made_up = " of made-up data" if (state["source"] or {}).get("made_up") else ""
-        _say(f"{name}: {state['message']}: {state['examples']} examples{made_up} in {state['samples']} samples")
-        return {
-            "examples": state["examples"],
-            "samples": state["samples"],
-            "batches": len(state["batches"]),
-            "version": None,
-            "decision": "skipped",
-            "metrics": None,
-            "seconds": {"collect": round(time.monotonic() - began, 1), "train": 0.0, "classify": 0.0},
-        }
 
-    def train(self, name: str, told: dict[str, Any]) -> dict[str, Any]:
+    def train(self, name: str, found: dict[str, Any]) -> None:
         """Post to train and follow it with a progress bar; version, decision, metrics."""
-        if not told["examples"]:
-            _say(f"{name}: no examples, so nothing is trained")
-            return {}
         began = time.monotonic()
         bar = Bar(name)
         state = self._follow(name, bar, began)
         for _ in range(TAKEN_UP):
             if state["state"] != "interrupted":
                 break
-            _say(f"{name}: {state['reason']}")
+            say(f"{name}: {state['reason']}")
             state = self._follow(name, bar, began)
         bar.end()
+        found["seconds"]["train"] = round(time.monotonic() - began, 1)
         if state["state"] != "finished":
-            raise CannotStart(f"the training of {name} ended as {state['state']}: {state['reason']}")
-        _say(f"{name}: version {state['version']} {state['decision']}: {state['reason']}")
+            raise PipelineFailed(f"its training ended as {state['state']}: {state['reason']}")
+        say(f"{name}: version {state['version']} {state['decision']}: {state['reason']}")
         metrics = {key: round(state["metrics"][key], 4) for key in ("accuracy", "macro_f1")}
-        seconds = {**told["seconds"], "train": round(time.monotonic() - began, 1)}
-        return {"version": state["version"], "decision": state["decision"], "metrics": metrics, "seconds": seconds}
+        found |= {"version": state["version"], "decision": state["decision"], "metrics": metrics}
 
     def _follow(self, name: str, bar: Bar, began: float) -> dict[str, Any]:
         """Ask train (or find it running), then its state once it runs no more."""
         token = {"Authorization": f"Bearer {self.system.token()}"}
         answer = self._send("POST", f"train/{name}", json={"force": False}, headers=token)
         if answer.status_code not in (202, 409):
-            raise CannotStart(f"train/{name} answered {answer.status_code}: {answer.text[:300]}")
+            raise PipelineFailed(_problem(answer, f"train/{name}"))
         while True:
             self._alive()
             state = self._get(f"train/{name}")
@@ -115,39 +126,29 @@ class Journey:
             if state["state"] != "running":
                 return state
             if time.monotonic() - began > TRAIN_S:
-                raise CannotStart(f"the training of {name} did not end")
+                raise PipelineFailed(f"its training did not end in {TRAIN_S:.0f} s")
             time.sleep(0.5)
 
-    def classify(self, name: str, told: dict[str, Any]) -> bool:
-        """Classify one picture or row through the gateway; True if the answer came from a champion."""
-        began = time.monotonic()
-        if told["version"] is None:
-            return True
-        card = self._card(name, told)
+    def classify(self, name: str, found: dict[str, Any]) -> None:
+        """Classify one collected picture, or a row, through the gateway."""
+        card = self._card(name, found)
         if card is None:
-            _say(f"{name}: no champion to classify with")
-            told["seconds"]["classify"] = round(time.monotonic() - began, 3)
-            return False
+            raise PipelineFailed("no champion answers")
+        request: dict[str, Any] = {"json": example_row(card)} if card["kind"] == "tabular" else {}
+        what = "a row"
+        if not request:
+            picture = collected_picture(self.system.home / "store", name)
+            if picture is None:
+                raise PipelineFailed("no picture is stored")
+            body, what, kind = picture
+            request = {"data": body, "headers": {"Content-Type": kind}}
         began = time.monotonic()
-        if card["kind"] == "image":
-            body, what = example_picture(self.system.environment["PETS_SOURCE"])
-            answer = self.session.post(
-                self._url(f"classify/{name}"), data=body, headers={"Content-Type": "image/jpeg"}, timeout=30
-            )
-        else:
-            row = example_row(card)
-            what = "a row"
-            answer = self.session.post(self._url(f"classify/{name}"), json=row, timeout=30)
-        told["seconds"]["classify"] = round(time.monotonic() - began, 3)
-        if answer.status_code != 200:
-            _say(f"{name}: classify answered {answer.status_code}: {answer.text[:300]}")
-            return False
-        found = answer.json()["predictions"][0]
-        sure = f"{found['confidence']:.1%} ({found['status']}, version {card['model']['version']})"
-        _say(f"{name}: {what} is {found['title']['en']!r}, {sure}")
-        return True
+        answer = self._post(f"classify/{name}", **request)["predictions"][0]
+        found["seconds"]["classify"] = round(time.monotonic() - began, 3)
+        sure = f"{answer['confidence']:.1%} ({answer['status']}, version {card['model']['version']})"
+        say(f"{name}: {what} is {answer['title']['en']!r}, {sure}")
 
-    def _card(self, name: str, told: dict[str, Any]) -> dict[str, Any] | None:
+    def _card(self, name: str, found: dict[str, Any]) -> dict[str, Any] | None:
         """The champion's model card, once classify has the version that was just promoted."""
         until = time.monotonic() + CHAMPION_S
         card = None
@@ -155,9 +156,9 @@ class Journey:
             answer = self.session.get(self._url(f"classify/{name}"), timeout=30)
             if answer.status_code == 200:
                 card = dict(answer.json())
-                if told["decision"] != "promoted" or card["model"]["version"] == told["version"]:
+                if found["decision"] != "promoted" or card["model"]["version"] == found["version"]:
                     return card
-            elif told["decision"] in ("kept", "incomparable"):
+            elif found["decision"] in ("kept", "incomparable"):
                 return card
             time.sleep(0.3)
         return card
@@ -172,14 +173,18 @@ class Journey:
     def _get(self, path: str) -> dict[str, Any]:
         return self._answer(self._send("GET", path), path)
 
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        return self._answer(self._send("POST", path, json=body), path)
+    def _post(self, path: str, body: Any = None, **request: Any) -> dict[str, Any]:
+        given = {"json": body} if body is not None else request
+        return self._answer(self._send("POST", path, **given), path)
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         """One call; while a function is started again the gateway answers 502, so it is asked again for a while."""
         until = time.monotonic() + RESTART_S
         while True:
-            answer = self.session.request(method, self._url(path), timeout=60, **request)
+            try:
+                answer = self.session.request(method, self._url(path), timeout=60, **request)
+            except requests.RequestException as error:
+                raise PipelineFailed(f"{path} gave no answer: {type(error).__name__}") from None
             if answer.status_code not in (502, 503) or time.monotonic() > until:
                 return answer
             self._alive()
@@ -187,8 +192,28 @@ class Journey:
 
     def _answer(self, answer: requests.Response, path: str) -> dict[str, Any]:
         if answer.status_code != 200:
-            raise CannotStart(f"{path} answered {answer.status_code}: {answer.text[:300]}")
+            raise PipelineFailed(_problem(answer, path))
         return dict(answer.json())
+
+
+def nothing_yet() -> dict[str, Any]:
+    """What is known of a pipeline before anything was done; `reason` says why it is not served."""
+    counts: dict[str, Any] = dict.fromkeys(("examples", "samples", "batches"), 0)
+    seconds = dict.fromkeys(("collect", "train", "classify"), 0.0)
+    return counts | {"version": None, "decision": "skipped", "metrics": None, "seconds": seconds, "reason": None}
+
+
+def _problem(answer: requests.Response, path: str) -> str:
+    """What a function says of a call that it refused."""
+    try:
+        detail = answer.json()["detail"]
+    except (requests.JSONDecodeError, KeyError, TypeError):
+        detail = answer.text[:300]
+    return f"{path} answered {answer.status_code}: {detail}"
+
+
+def _rejected(reason: dict[str, Any]) -> str:
+    return f"{reason['field']}: {reason['detail']} ({reason['count']} times)"
 
 
 class Bar:
@@ -220,5 +245,5 @@ def _waits(fixed_s: float | None) -> Iterator[float]:
             wait = min(2 * wait, LONGEST_WAIT_S)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)

@@ -1,18 +1,18 @@
-"""One picture of a source, to show that classify answers."""
+"""One picture that was collected, to show that classify answers."""
 
 from __future__ import annotations
 
-import tempfile
+import mimetypes
 from pathlib import Path
 
-from local.drawings import draw_pets
+from common.datasets import Dataset
+from common.objects import FolderObjects
 
 
-def example_picture(source: str) -> tuple[bytes, str]:
-    """A JPEG of the source where it is a folder, else a drawn one; and what it is, in words."""
-    found = [] if "://" in source else sorted(Path(source).rglob("*.jpg"))
-    if found:
-        return found[0].read_bytes(), f"{found[0].parent.name}/{found[0].name}"
-    with tempfile.TemporaryDirectory() as folder:
-        draw_pets(Path(folder) / "pets", 2, seed=1)
-        return min(Path(folder).rglob("*.jpg")).read_bytes(), "a drawn cat"
+def collected_picture(store: Path, pipeline: str) -> tuple[bytes, str, str] | None:
+    """The first picture that is stored of a pipeline: its bytes, its name and its media type. None if there is none."""
+    dataset = Dataset(FolderObjects(store), pipeline)
+    for sample, body in dataset.bodies(dataset.samples()[:1]):
+        name = str(sample.meta["name"])
+        return body, name, mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return None

@@ -75,7 +75,7 @@ class Demo:
 
 
 def demo_command(home: Path, port: int, *options: str) -> tuple[list[str], dict[str, str]]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/scripts:{ROOT}/functions"}
     return [sys.executable, "-m", "local.demo", "--home", str(home), "--port", str(port), *options], environment
 
 

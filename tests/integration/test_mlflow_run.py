@@ -35,7 +35,7 @@ from train.report.tracking import Tracking
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
-BUDGET_S = 12
+EPOCHS = 6
 LEFT_IN_SCRATCH = ("pictures/flowers/overtaken/decoded.npy", f"weights/.{'0' * 64}.4194399")  # no machine has that pid
 
 
@@ -60,7 +60,7 @@ def settings(home: Path, server: LocalMlflow) -> Settings:
             "SABUESO_SECRETS": str(home / "secrets"),
             "SABUESO_SCRATCH": str(home / "scratch"),
             "SABUESO_PIPELINES": str(ROOT / "tests" / "pipelines"),
-            "SABUESO_BUDGET_S": str(BUDGET_S),
+            "SABUESO_EPOCHS": str(EPOCHS),
             "SABUESO_GIT_COMMIT": "0123456789abcdef",
             "MLFLOW_TRACKING_URI": server.url,
         }
@@ -254,8 +254,9 @@ def test_a_training_that_failed_leaves_no_decoded_pictures(
     settings: Settings, trained: dict[str, Any], home: Path, tmp_path: Path
 ) -> None:
     pipeline = read_pipelines(settings.pipelines)["flowers"]
-    picture = own_picture(home, trained["snapshot"], settings_fingerprint(pipeline, 4.0))
-    environment = {"SABUESO_SECRETS": str(tmp_path), "SABUESO_BUDGET_S": "4"}
+    environment = {"SABUESO_SECRETS": str(tmp_path), "SABUESO_EPOCHS": "2"}
+    fingerprint = settings_fingerprint(pipeline, read_settings({**settings.environment, **environment}))
+    picture = own_picture(home, trained["snapshot"], fingerprint)
     record, _ = run_job(FolderObjects(home / "store"), settings, **environment)
     assert (record["state"], "bundle-key" in record["reason"]) == ("failed", True)
     assert not picture.parent.parent.exists()

@@ -230,3 +230,26 @@ def test_a_url_may_have_a_query(begin, serve, pictures):
     site.add_url_rule("/data/pets.zip", view_func=lambda: send_file(archive(pictures, "zip")))
     url = serve(site).url
     assert fetch(begin(f"{url}/data/pets.zip?x=1"))["stored"] == 12
+
+
+@pytest.mark.parametrize(
+    ("folders", "told"),
+    [
+        ({"Katzen": 3, "Hunde": 2}, "there are 5 pictures: 3 in Katzen, 2 in Hunde"),
+        ({f"breed-{number}": 1 for number in range(10)}, "and more in 2 other folders"),
+        ({"": 2}, "there are 2 pictures: 2 in no folder"),
+        ({}, "there are 1 files and none is a picture (.jpg, "),
+    ],
+)
+def test_a_source_without_a_folder_of_a_label_is_told_with_what_it_holds(begin, tmp_path, folders, told):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    for folder, count in folders.items():
+        for number in range(count):
+            file = tmp_path / "photos" / folder / f"{number}.png"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(encode(draw("cat", number)))
+    result = fetch(begin(tmp_path / "photos"))
+    assert result["status"] == "source-unavailable"
+    assert "holds no pictures in folders named cat, dog; " in result["message"]
+    assert told in result["message"]

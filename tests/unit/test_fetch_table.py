@@ -95,7 +95,7 @@ def test_a_missing_column_is_told_by_name_and_nothing_is_stored(begin, store, tm
     client = begin(table)
     result = fetch(client)
     assert (result["status"], result["stored"]) == ("source-unavailable", 0)
-    assert "lacks columns: petal, place" in result["message"]
+    assert "lacks columns: petal, place; its header has: species, turn, colour" in result["message"]
     assert client.get("/flowers").json["complete"] is False
     assert stored_rows(store) == []
 
@@ -131,3 +131,14 @@ def test_a_table_that_is_not_there_is_told(begin, tmp_path):
     result = fetch(begin(tmp_path / "nowhere.csv"))
     assert result["status"] == "source-unavailable"
     assert f"there is no file or folder {tmp_path}/nowhere.csv" in result["message"]
+
+
+def test_a_folder_without_a_table_is_told_with_what_it_holds(begin, tmp_path):
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    for number in range(10):
+        (folder / f"{number}.xlsx").write_bytes(b"a sheet")
+    result = fetch(begin(folder))
+    assert result["status"] == "source-unavailable"
+    assert "holds no CSV file (.csv, .csv.gz); it holds 0.xlsx, 1.xlsx, " in result["message"]
+    assert "7.xlsx and 2 more" in result["message"]

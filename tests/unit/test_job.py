@@ -54,7 +54,7 @@ def test_a_training_that_is_taken_up_makes_no_second_version(
     dataset.add_sample(1, json.dumps({"data": flower_rows(90)}).encode(), meta)
     mlflow.versions["flowers", "1"] = {
         "sabueso.snapshot": read_examples(pipeline, dataset, dataset.samples()).fingerprint(),
-        "sabueso.settings": settings_fingerprint(pipeline, pipeline.train.budget_s),
+        "sabueso.settings": settings_fingerprint(pipeline, settings),
         "sabueso.execution": maker,
         **({"sabueso.decision": decision} if decision else {}),
     }
@@ -69,10 +69,11 @@ def test_a_training_that_is_taken_up_makes_no_second_version(
 
 
 def test_weights_count_by_their_sum_wherever_they_come_from(make_settings):
-    pets = read_pipelines(make_settings("pets").pipelines)["pets"]
+    settings = make_settings("pets")
+    pets = read_pipelines(settings.pipelines)["pets"]
 
     def fingerprint(**train):
-        return settings_fingerprint(replace(pets, train=replace(pets.train, **train)), 300)
+        return settings_fingerprint(replace(pets, train=replace(pets.train, **train)), settings)
 
     here, there = Weights("/here/file.h5", "0" * 64), Weights("s3://there/file.h5", "0" * 64)
     first = fingerprint(backbone="resnet50", weights=here)
@@ -80,6 +81,17 @@ def test_weights_count_by_their_sum_wherever_they_come_from(make_settings):
     others = [fingerprint(), fingerprint(backbone="resnet50"), fingerprint(backbone="mobilenet_v3_small", weights=here)]
     others.append(fingerprint(backbone="resnet50", weights=Weights("/here/file.h5", "1" * 64)))
     assert len({first, *others}) == 5
+
+
+def test_another_budget_or_another_number_of_epochs_makes_another_version(make_settings):
+    pets = read_pipelines(make_settings("pets").pipelines)["pets"]
+
+    def fingerprint(**environment):
+        return settings_fingerprint(pets, make_settings("pets", **environment))
+
+    given = [{}, {"SABUESO_BUDGET_S": "9"}, {"SABUESO_EPOCHS": "2"}, {"SABUESO_EPOCHS": "pets=3,covertype=2"}]
+    assert len({fingerprint(**environment) for environment in given}) == len(given)
+    assert fingerprint(SABUESO_EPOCHS="covertype=2") == fingerprint()
 
 
 def test_what_a_killed_job_left_in_the_scratch_folder_is_taken_away_by_the_next(tmp_path, monkeypatch):

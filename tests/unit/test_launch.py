@@ -182,7 +182,7 @@ def test_an_interrupted_training_goes_on_in_its_run_unless_the_settings_changed(
     launcher = launched("raise SystemExit(1)")
     ended(store)
     pipeline = pick(read_pipelines(launcher.settings.pipelines), "flowers")
-    settings = "others" if changed else settings_fingerprint(pipeline, pipeline.train.budget_s)
+    settings = "others" if changed else settings_fingerprint(pipeline, launcher.settings)
     facts = {**FIRST, "snapshot": "s", "settings": settings, "run_id": "run-1", "force": False}
     begin(store, "flowers", "train", facts).end("interrupted")
     time.sleep(0.005)  # records are told apart by the millisecond
@@ -277,7 +277,7 @@ def test_a_take_up_that_dies_before_it_has_read_its_examples_is_taken_up_in_its_
     launcher = launched("raise SystemExit(1)")
     ended(store)
     pipeline = pick(read_pipelines(launcher.settings.pipelines), "flowers")
-    settings = settings_fingerprint(pipeline, pipeline.train.budget_s)
+    settings = settings_fingerprint(pipeline, launcher.settings)
     time.sleep(0.005)  # records are told apart by the millisecond
     left = begin(store, "flowers", "train", {**FIRST, "snapshot": "s", "settings": settings, "run_id": "run-1"})
     left.end("interrupted")
@@ -305,7 +305,7 @@ def test_a_run_that_a_version_was_registered_in_is_not_taken_up(launched, store)
     launcher = launched("raise SystemExit(1)")
     ended(store)
     pipeline = pick(read_pipelines(launcher.settings.pipelines), "flowers")
-    settings = settings_fingerprint(pipeline, pipeline.train.budget_s)
+    settings = settings_fingerprint(pipeline, launcher.settings)
     time.sleep(0.005)  # records are told apart by the millisecond
     facts = {**FIRST, "snapshot": "s", "settings": settings, "run_id": "run-1", "version": "4"}
     begin(store, "flowers", "train", facts).end("interrupted")

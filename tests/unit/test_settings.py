@@ -103,6 +103,14 @@ def test_a_training_budget_is_for_every_pipeline_or_for_one(raw, pets, covertype
     assert (settings.budget_s("pets", 100), settings.budget_s("covertype", 100)) == (pets, covertype)
 
 
+@pytest.mark.parametrize(
+    ("raw", "pets", "covertype"), [("", None, None), ("3", 3, 3), ("pets=4,covertype=2", 4, 2), ("pets=5", 5, None)]
+)
+def test_a_number_of_epochs_is_for_every_pipeline_or_for_one(raw, pets, covertype):
+    settings = read_settings({"SABUESO_EPOCHS": raw})
+    assert (settings.epochs("pets"), settings.epochs("covertype")) == (pets, covertype)
+
+
 def test_readiness_tells_the_deployment_that_it_belongs_to(make_settings):
     settings = make_settings("flowers", SABUESO_DEPLOYMENT="the-newest")
     told = make_app("classify", settings, {}).test_client().get("/readyz").json

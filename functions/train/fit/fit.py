@@ -93,8 +93,11 @@ class Fit:
         self.head_step = self._step_of(self.head)
         self.forward = tf.function(lambda part: model(part, training=False)[0], reduce_retracing=True)
 
-    def run(self, budget_s: float) -> dict[str, Any]:
-        """Fit; returns the plan. A stored plan is repeated, a stored state is taken up at the epoch after it."""
+    def run(self, budget_s: float, epochs: int | None = None) -> dict[str, Any]:
+        """Fit; returns the plan. A stored plan is repeated, a stored state is taken up at the epoch after it.
+
+        A new plan has `epochs` epochs, or as many as fit into the budget.
+        """
         best, start, spent = -1.0, 0, 0.0
         began = time.monotonic()
         plan, arrays = self.checkpoint.plan(), self._stored()
@@ -104,7 +107,7 @@ class Fit:
             self._restore(arrays)
         else:
             if plan is None:
-                plan = self._plan(began, budget_s)
+                plan = self._plan(began, budget_s, epochs)
                 self.checkpoint.save_plan(plan)
             self.best = [np.array(one) for one in self.averaged]
         budget_s, measured_s = plan.get("budget_s", budget_s), plan.get("measured_s", 0.0)
@@ -146,7 +149,12 @@ class Fit:
             self.checkpoint.saved = time.monotonic()
             LOG.warning("no checkpoint was written: %s", error.detail)
 
-    def _plan(self, start: float, budget_s: float) -> dict[str, Any]:
+    def _plan(self, start: float, budget_s: float, epochs: int | None) -> dict[str, Any]:
+        limits = {"epochs": epochs, "budget_s": budget_s} if epochs else self._measured(start, budget_s)
+        plan = limits | {name: getattr(self.batches, name) for name in ("steps", *RECIPE)}
+        return {**plan, "head_epochs": math.ceil(HEAD_SHARE * plan["epochs"])} if self.head else plan
+
+    def _measured(self, start: float, budget_s: float) -> dict[str, Any]:
         """Epochs that fit into the time left, by the measured time of steps; weights are put back afterwards.
 
         Measuring may take so long that half of the budget is not left; the epochs get so much all the same.
@@ -169,10 +177,8 @@ class Fit:
         left_s = max(budget_s - measured_s, EPOCHS_SHARE * budget_s)
         fitting = int(left_s / (step_s * self.batches.steps + once))
         epochs = max(LEAST_EPOCHS, min(self.batches.epochs, fitting))
-        plan = {"epochs": epochs, "steps": self.batches.steps, "step_ms": round(step_s * 1000, 3)}
-        plan |= {"budget_s": round(measured_s + left_s, 3), "measured_s": measured_s}
-        plan |= {name: getattr(self.batches, name) for name in RECIPE}
-        return {**plan, "head_epochs": math.ceil(HEAD_SHARE * epochs)} if self.head else plan
+        spent = {"budget_s": round(measured_s + left_s, 3), "measured_s": measured_s}
+        return {"epochs": epochs, "step_ms": round(step_s * 1000, 3), **spent}
 
     def _step_seconds(self, epoch: int, least_s: float) -> float:
         """Lower quartile of the seconds of a step of that epoch, the first ones (which compile) left out.

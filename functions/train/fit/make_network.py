@@ -44,10 +44,12 @@ def make_network(
     on_stage: Callable[[str], None] = lambda stage: None,
     weights: Path | None = None,
     spent_s: float = 0.0,
+    epochs: int | None = None,
 ) -> Fitted:
     """Preprocessing, network and fit, seeded. `scratch` is the folder where decoded pictures are kept meanwhile.
 
-    `spent_s`: seconds of the budget that are gone already. `weights`: the file that the backbone starts from.
+    `spent_s`: seconds of the budget that are gone already. `epochs`: so many, instead of what fits into the budget;
+    the budget still ends them. `weights`: the file that the backbone starts from.
     Raises TrainingFailed if it is not one of that backbone.
     """
     began = time.monotonic() - spent_s
@@ -62,6 +64,6 @@ def make_network(
     encoded = preparation.encode(tune[0]), tune[1]
     fit = Fit(model, batches, encoded, checkpoint, on_epoch, learns_first(pipeline, model))
     left = max(budget_s * FIT_SHARE - (time.monotonic() - began), LEAST_SHARE * budget_s)
-    plan = fit.run(left)
+    plan = fit.run(left, epochs)
     answers = answering(pipeline, model, preparation, encoded)
     return Fitted(answers, preparation, {**plan, "members": answers.outputs[0].shape[1]}, fit.curve)
