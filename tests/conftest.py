@@ -1,13 +1,16 @@
 """Small real things for every test: settings, secret files, a folder store, servers on free ports."""
 
 import contextlib
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from werkzeug.serving import make_server
+from xdist.scheduler import LoadScopeScheduling
 
 from common.objects import FolderObjects
 from common.settings import Settings, read_settings
@@ -24,9 +28,44 @@ from train.fit import ENVIRONMENT
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
+# The longest first, so that the processes that run them side by side end together.
+FOLDERS = ("nightly", "e2e", "integration", "browser", "unit", "contract")
 SHIPPED = HERE.parent / "functions" / "pipelines"
 TOKEN = {"Authorization": "Bearer the-train-token"}
 KEY = "the-bundle-key"
+
+
+def folder_of(nodeid: str) -> str:
+    """The folder of tests/ that a test is in."""
+    return nodeid.removeprefix("tests/").partition("/")[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FOLDERS.index(folder_of(item.nodeid)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Keep the tests of a file (or of a folder of tests that share servers) together, in one process."""
+
+    class ByServers(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.count("/") < 3 else file.rpartition("/")[0]
+
+    return ByServers(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The minutes that each folder took, of all processes together."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[folder_of(report.nodeid)] += report.duration
+    if len(seconds) > 1:
+        told = ", ".join(f"{name} {took / 60:.1f}" for name, took in seconds.most_common())
+        terminalreporter.write_line(f"Minutes of all processes: {told}")
 
 
 class Clock:
@@ -93,9 +132,11 @@ class Served:
         self._thread.start()
 
     def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        """A second time does nothing."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
 
 
 @pytest.fixture
@@ -104,18 +145,36 @@ def serve() -> Iterator[Callable[[Flask], Served]]:
 
         def start(app: Flask) -> Served:
             served = Served(app)
-            stack.callback(lambda: served._thread.is_alive() and served.stop())
+            stack.callback(served.stop)
             return served
 
         yield start
 
 
 @pytest.fixture(scope="session")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once_a_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], Any]], Path]:
+    """once_a_run(NAME, MAKE): a folder that MAKE fills in the first process that asks; the others wait for it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def folder_of(name: str, make: Callable[[Path], Any]) -> Path:
+        folder, part = shared / name, shared / f"{name}.part"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                shutil.rmtree(part, ignore_errors=True)
+                part.mkdir()
+                make(part)
+                part.rename(folder)
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def bundles(once_a_run: Callable[[str, Callable[[Path], Any]], Path]) -> Path:
     """Folders `flowers` and `pets`, each a tiny real bundle; made once, in a process of its own."""
-    folder = tmp_path_factory.mktemp("bundles")
-    run_script("bundles.py", folder)
-    return folder
+    return once_a_run("bundles", lambda folder: run_script("bundles.py", folder))
 
 
 def run_script(name: str, *arguments: Any, seconds: float = 500) -> str:

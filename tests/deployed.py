@@ -28,7 +28,7 @@ from local.gateway import create_gateway
 from ports import free_port
 from servers import ROOT, Minio, Mlflow, Mysql, Server, answers
 
-BUDGET_S = 12
+EPOCHS = 4
 REFRESH_S, LEASE_S = 0.5, 8
 
 
@@ -129,7 +129,7 @@ class Deployed:
                 "SABUESO_PIPELINES": str(pipelines),
                 "SABUESO_MIN_INTERVAL_S": "0.05",
                 "SABUESO_REFRESH_S": str(REFRESH_S),
-                "SABUESO_BUDGET_S": str(BUDGET_S),
+                "SABUESO_EPOCHS": str(EPOCHS),
                 "SABUESO_SAMPLES_PER_BATCH": "1",
                 "SABUESO_TRIGGER": "off",
                 "SABUESO_LEASE_S": str(LEASE_S),

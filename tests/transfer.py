@@ -1,6 +1,6 @@
 """Transfer learning in a process of its own, since TensorFlow is dear: what each command found, as one JSON object.
 
-`python transfer.py networks FOLDER`: each backbone, its weights from files, its export.
+`python transfer.py networks FOLDER NAME...`: backbones, their weights from files, their exports.
 `python transfer.py refused FOLDER`: files that are not of the backbone.
 `python transfer.py fit FOLDER`: weights learnt on some drawings, taken over for a few others, by a fit that dies once.
 """
@@ -93,9 +93,9 @@ def network(name: str, folder: Path) -> dict[str, Any]:
     return {**found, "export": compare_network(serving, folder, pixels), "policy": keras.config.dtype_policy().name}
 
 
-def networks(folder: Path) -> dict[str, Any]:
+def networks(folder: Path, *names: str) -> dict[str, Any]:
     found = {}
-    for name in KINDS:
+    for name in names:
         (folder / name).mkdir()
         found[name] = network(name, folder / name)
         shutil.rmtree(folder / name)
@@ -194,8 +194,8 @@ def fits(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    command, folder = sys.argv[1:]
-    print(json.dumps({"networks": networks, "refused": refused, "fit": fits}[command](Path(folder))))
+    command, folder, *names = sys.argv[1:]
+    print(json.dumps({"networks": networks, "refused": refused, "fit": fits}[command](Path(folder), *names)))
 
 
 if __name__ == "__main__":

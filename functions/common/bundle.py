@@ -22,7 +22,8 @@ ROWS_APART, FILES_APART = 1e-4, 0.02
 PIXELS_APART = 1e-3
 
 
-def _hmac(contract: dict[str, Any], key: str) -> str:
+def signature(contract: dict[str, Any], key: str) -> str:
+    """hex HMAC-SHA256 of a contract without its own, under the bundle key."""
     body = json.dumps({k: v for k, v in contract.items() if k != "hmac"}, sort_keys=True, ensure_ascii=False)
     return hmac.new(key.encode(), body.encode(), hashlib.sha256).hexdigest()
 
@@ -32,7 +33,7 @@ def sign_bundle(folder: Path, contract: dict[str, Any], key: str) -> dict[str, A
     names = sorted(path.name for path in folder.iterdir() if path.name != CONTRACT)
     files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     whole: dict[str, Any] = {"format": FORMAT, **contract, "files": files}
-    whole["hmac"] = _hmac(whole, key)
+    whole["hmac"] = signature(whole, key)
     (folder / CONTRACT).write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
     return whole
 
@@ -41,7 +42,7 @@ def check_contract(text: bytes, key: str) -> dict[str, Any]:
     """The contract, if it is ours. Raises BundleRefused, saying why."""
     try:
         contract = json.loads(text)
-        signed = hmac.compare_digest(str(contract["hmac"]), _hmac(contract, key))
+        signed = hmac.compare_digest(str(contract["hmac"]), signature(contract, key))
     except (ValueError, KeyError, TypeError):
         raise BundleRefused("contract.json is not a signed contract") from None
     if not signed:

@@ -72,7 +72,7 @@ class Journey:
         fixed_s = self.demo.waits_s.get(name)
         if fixed_s:
             patience_s = GIVE_UP_OWN_S
-        waits, last, trouble = _waits(fixed_s), None, ""
+        waits, last, trouble = seconds_between(fixed_s), None, ""
         while True:
             self._alive()
             asked = time.monotonic()
@@ -90,7 +90,7 @@ class Journey:
                 if not fixed_s:
                     patience_s = GIVE_UP_S
                 if result["batch"] != last:
-                    last, waits = result["batch"], _waits(fixed_s)
+                    last, waits = result["batch"], seconds_between(fixed_s)
                     stored, bad = result["stored"], result["quarantined"]
                     say(f"{name}: batch {last}, {stored} samples stored" + (f", {bad} rows quarantined" if bad else ""))
             time.sleep(max(0.05, next(waits) - (time.monotonic() - asked)))
@@ -236,7 +236,7 @@ class Bar:
             print(file=sys.stderr)
 
 
-def _waits(fixed_s: float | None) -> Iterator[float]:
+def seconds_between(fixed_s: float | None) -> Iterator[float]:
     """Seconds from one fetch to the next: of our own sources a window; a stranger's is asked less and less often."""
     wait = fixed_s or FIRST_WAIT_S
     while True:

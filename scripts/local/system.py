@@ -23,6 +23,7 @@ from local.stack import MACHINE, ROOT, local_environment, read_stack
 
 SECRETS = ("train-token", "bundle-key")
 START_S = 120.0
+PLACES = ("SABUESO_STORE", "MLFLOW_TRACKING_URI", "SABUESO_PIPELINES")
 
 
 class CannotStart(Exception):
@@ -49,6 +50,13 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def write_settings(home: Path, settings: Mapping[str, str]) -> None:
+    """settings.env of a home: where the data are, for scripts/lineage and scripts/export."""
+    found = {name: settings[name] for name in PLACES if name in settings}
+    text = "".join(f"{name}={value}\n" for name, value in found.items())
+    (home / "settings.env").write_text(text, encoding="utf-8")
 
 
 class System:
@@ -95,21 +103,13 @@ class System:
             "OPENFAAS_URL": self.gateway,
         }
         self._functions, self._ports = stack, ports
-        self._write_settings()
+        write_settings(self.home, {**self.environment, **self._overrides})
         for name in stack:
             command = [sys.executable, str(ROOT / "functions" / "server.py")]
             self.processes.start(name, command, self._environment(name, overrides), ROOT / "functions")
         server = create_server(create_gateway(stack, ports), host="127.0.0.1", port=self.port, threads=16)
         threading.Thread(target=server.run, name="gateway", daemon=True).start()
         start_cron(list(stack.values()), self.gateway, self._stop)
-
-    def _write_settings(self) -> None:
-        """settings.env: where the data are, for scripts/lineage and scripts/export."""
-        found = {name: self._overrides[name] for name in ("SABUESO_STORE", "MLFLOW_TRACKING_URI")}
-        if "SABUESO_PIPELINES" in self.environment:
-            found["SABUESO_PIPELINES"] = self.environment["SABUESO_PIPELINES"]
-        text = "".join(f"{name}={value}\n" for name, value in found.items())
-        (self.home / "settings.env").write_text(text, encoding="utf-8")
 
     def change(self, name: str, overrides: Mapping[str, str]) -> None:
         """Start a function again with other settings."""

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from browser.gateway import Gateway
 from conftest import wait_until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.full]
 
 Open = Callable[..., Page]
 

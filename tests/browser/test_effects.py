@@ -10,7 +10,7 @@ from browser import documents
 from browser.gateway import Gateway
 from browser.steps import ask_why, classify_row
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.full]
 
 Open = Callable[..., Page]
 

@@ -1,6 +1,5 @@
 """The form of a tabular pipeline."""
 
-import json
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from browser.gateway import Gateway
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.full]
 
 Open = Callable[..., Page]
 
@@ -17,44 +16,6 @@ def error_beside(page: Page, label: str) -> Locator:
     """The error that assistive technology reads with the field."""
     described = page.get_by_label(label).get_attribute("aria-describedby") or ""
     return page.locator(f"#{described.split()[-1]}")
-
-
-def test_form_is_built_from_the_model_card(open_page: Open, gateway: Gateway) -> None:
-    page = open_page("covertype")
-    expect(page.locator(".field label")).to_have_text(
-        [
-            "Elevation (m)",
-            "Aspect (°)",
-            "Slope (°)",
-            "Vertical distance to water (m)",
-            "Distance to fire points (m)",
-            "Wilderness area",
-            "Soil type",
-        ]
-    )
-    elevation = page.get_by_label("Elevation")
-    for name, value in {"type": "number", "min": "0", "max": "5000", "step": "any", "required": ""}.items():
-        expect(elevation).to_have_attribute(name, value)
-    expect(page.get_by_label("Distance to fire points")).not_to_have_attribute("required", "")
-    expect(page.get_by_label("Wilderness area").locator("option")).to_have_text(
-        ["Choose…", "Rawah", "Neota", "Commanche", "Cache"]
-    )
-    soil = page.get_by_label("Soil type")
-    known = page.locator(f"#{soil.get_attribute('list')} option")
-    assert known.evaluate_all("(options) => options.map((one) => one.value)") == ["C7745", "C4758", "C7756"]
-    soil.fill("C0000")
-    page.get_by_role("button", name="Classify").click()
-    expect(page.locator("h3")).to_have_text("Lodgepole pine")
-    [sent] = gateway.received
-    assert sent.content_type == "application/json"
-    assert json.loads(sent.body) == {
-        "Elevation": 2596,
-        "Aspect": 51,
-        "Slope": 3,
-        "Hydrology": -6,
-        "Wilderness_Area": "Rawah",
-        "Soil_Type": "C0000",
-    }
 
 
 def test_another_example_goes_round(open_page: Open) -> None:

@@ -15,7 +15,7 @@ from browser.gateway import Gateway
 from browser.steps import ask_why, classify_picture
 from deployment.smoke import a_picture
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.full]
 
 Open = Callable[..., Page]
 # [red, green, blue, alpha] in the middle of a part of the heatmap

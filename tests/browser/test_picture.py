@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from browser.gateway import Gateway
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.full]
 
 Open = Callable[..., Page]
 
@@ -23,27 +23,6 @@ HAND_OVER = """([how, name, type]) => {
     document.body.dispatchEvent(event);
     return event.defaultPrevented;
 }"""
-
-
-def test_picture_is_classified_and_label_confidence_version_are_shown(
-    open_page: Open, gateway: Gateway, picture: Any
-) -> None:
-    page = open_page("pets")
-    expect(page.locator("#picture")).to_have_attribute("accept", "image/*")
-    page.set_input_files("#picture", picture)
-    preview = page.get_by_alt_text("The picture chosen: cat.png")
-    expect(preview).to_be_visible()
-    assert preview.evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 48
-    assert gateway.received == []
-    page.get_by_role("button", name="Classify").click()
-    answer = page.locator("[aria-live=polite]")
-    expect(answer.get_by_role("heading", name="Cat")).to_be_visible()
-    expect(answer.locator(".status")).to_have_text("Sure")
-    expect(answer.locator(".confidence")).to_have_text("98.1% confidence")
-    expect(answer.locator(".means")).to_contain_text("above the threshold")
-    expect(answer.locator(".origin")).to_have_text("pets, version 3request r-7f3a")
-    [sent] = gateway.received
-    assert (sent.pipeline, sent.content_type, sent.body) == ("pets", "image/png", picture["buffer"])
 
 
 @pytest.mark.parametrize("how", ["drop", "paste"])

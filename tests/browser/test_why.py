@@ -11,7 +11,7 @@ from browser.gateway import Gateway
 from browser.steps import ask_why, classify_picture, classify_row
 from conftest import wait_until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.full]
 
 Open = Callable[..., Page]
 PHONE = {"viewport": {"width": 320, "height": 568}, "has_touch": True, "is_mobile": True}

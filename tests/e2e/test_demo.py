@@ -14,7 +14,7 @@ from e2e.conftest import ROOT, demo_command
 from flowers import draw_folders, flower_rows, write_csv
 from ports import free_port
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
 FLOWERS = (ROOT / "tests" / "pipelines" / "flowers.toml").read_text()
 PICTURES = """name = "NAME"
@@ -59,7 +59,7 @@ def flowers(name: str, path: Path) -> str:
 def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any], str]:
     """`scripts/demo --check` on five pipelines, two of them in order: its exit code, its last line, what it said."""
     home = tmp_path_factory.mktemp("demo")
-    too_long = [[str(100 + number), *row[1:]] for number, row in enumerate(flower_rows(60))]
+    too_long = [[str(101 + number), *row[1:]] for number, row in enumerate(flower_rows(60))]
     draw_folders(home / "drawn", 30)
     draw_folders(home / "named", 2)
     for label, name in (("cat", "Katzen"), ("dog", "Hunde")):

@@ -18,7 +18,7 @@ from conftest import wait_until
 from deployment.smoke import a_picture, example_row, smoke
 from gateways import MIN_INTERVAL_S, LocalGateway, OnAGateway, Openfaas
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.timeout(1800)]
 
 ENDED_S = 420
 CLIENTS = 4
@@ -100,7 +100,7 @@ def test_the_functions_are_deployed_as_stack_yml_says(world: OnAGateway) -> None
         assert f"/{name}:" in listed[name]["image"]
         shown = listed[name].get("annotations") or {}
         assert shown.get("com.openfaas.ready.http.path") == one.annotations["com.openfaas.ready.http.path"]
-        assert answered(world, "GET", f"{name}/readyz").status_code == 200
+        wait_until(lambda name=name: answered(world, "GET", f"{name}/readyz").status_code == 200, 120)
     assert smoke(world.gateway, no_model=True) == 0
 
 
@@ -249,10 +249,10 @@ def test_every_question_is_answered_while_classify_is_redeployed(world: OnAGatew
 
 
 def test_a_training_that_a_redeploy_interrupts_is_taken_up_by_the_clock(world: OnAGateway) -> None:
-    world.redeploy("train", SABUESO_BUDGET_S="covertype=60")  # it must run still when the redeployment strikes
+    world.redeploy("train", SABUESO_EPOCHS="covertype=8")  # it must run still when the redeployment strikes
     identity = force(world)
     until_train(world, lambda one: one["id"] == identity and "epoch" in one["stage"], "came to its epochs")
-    world.redeploy("train", SABUESO_BUDGET_S="covertype=60", SABUESO_THREADS="3")
+    world.redeploy("train", SABUESO_EPOCHS="covertype=8", SABUESO_THREADS="3")
     assert train_ended(world, identity)["state"] == "interrupted"
     taken = until_train(world, lambda one: one["resumed_from"] == identity, "taken up")
     assert train_ended(world, taken["id"])["state"] == "finished"

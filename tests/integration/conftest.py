@@ -63,7 +63,10 @@ def function(tmp_path: Path, secrets: Path) -> Iterator[Callable[..., Function]]
         one.stop()
 
 
-@pytest.fixture(params=["folder", "minio", "versitygw"])
+SERVERS = [pytest.param(name, marks=pytest.mark.full) for name in ("minio", "versitygw")]
+
+
+@pytest.fixture(params=["folder", *SERVERS])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
     """Opens the same empty store as often as asked."""
     opened: list[Objects] = []

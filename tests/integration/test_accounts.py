@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from accounts import Accounts, make_version, running
 from servers import Minio, Mlflow, Postgres, Versitygw
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
 def test_a_second_run_changes_nothing_but_a_password_that_changed(accounts: Accounts) -> None:

@@ -1,4 +1,4 @@
-"""Pictures with a backbone: weights from a file, the head first, then everything; what answers is what was fitted."""
+"""The smallest backbone: weights from a file or a store, what is refused; tests/nightly has the others."""
 
 import hashlib
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from backbones import check_network
 from common.errors import TrainingFailed
 from common.objects import open_objects
 from common.pipeline_keys import BACKBONES
@@ -15,28 +16,11 @@ from conftest import told_by
 from train.fit.weights import fetch_weights
 
 pytestmark = pytest.mark.integration
+SMALL = "mobilenet_v3_small"
 
 
-@pytest.fixture(scope="module")
-def fits(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return told_by("transfer.py", "fit", tmp_path_factory.mktemp("fits"))
-
-
-@pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return told_by("transfer.py", "networks", tmp_path_factory.mktemp("networks"))
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-def test_a_backbone_answers_as_keras_means_it_and_its_export_does_too(name: str, networks: Any) -> None:
-    found = networks[name]
-    assert found["fresh"] > 0.01 * found["large"]
-    assert all(apart < 1e-4 * found["large"] for apart in found["apart"].values()), found
-    assert found["export"] < 1e-4
-    # The picture and its mirror image go through the same weights.
-    assert found["bytes"] < 4 * found["weights"] + 1e6
-    # What keras.applications needs the global setting for is set back.
-    assert found["policy"] == "float32"
+def test_a_backbone_answers_as_keras_means_it_and_its_export_does_too(tmp_path: Path) -> None:
+    check_network(told_by("transfer.py", "networks", tmp_path, SMALL)[SMALL])
 
 
 def test_files_that_are_not_of_the_backbone_are_refused_with_what_to_take(tmp_path: Path) -> None:
@@ -49,44 +33,7 @@ def test_files_that_are_not_of_the_backbone_are_refused_with_what_to_take(tmp_pa
     assert said["kinds"] == list(BACKBONES)
 
 
-def test_the_head_learns_first_and_then_everything_more_slowly(fits: Any) -> None:
-    first, second = fits["first"], fits["second"]
-    resting = first["plan"]["head_epochs"]
-    assert 0 < resting < first["plan"]["epochs"]
-    assert first["moved"][:resting] == [0.0] * resting
-    assert all(apart > 0 for apart in first["moved"][resting:])
-    assert second["head_moved"] > 0
-    assert 0 < max(first["rates"][resting:]) < 0.2 * max(first["rates"][:resting])
-
-
-def test_a_backbone_that_knows_something_keeps_the_measures_of_its_norms(fits: Any) -> None:
-    # The mean over the steps of what stays as it is, is that but for rounding.
-    assert fits["second"]["norms_moved"] < 1e-5
-    assert fits["before"]["norms_moved"] > 0.1
-
-
-def test_a_fit_that_died_in_the_second_phase_goes_on_in_it(fits: Any) -> None:
-    first, second = fits["first"], fits["second"]
-    assert first["seen"] == [1, 2, 3, 4, 5]
-    assert second["seen"] == [5, 6]
-    assert second["plan"] == first["plan"]
-    # The optimizer began anew where everything began to learn, and nowhere else.
-    assert second["steps"] == (second["plan"]["epochs"] - second["plan"]["head_epochs"]) * second["batches"]
-    assert second["moved"][0] >= first["moved"][3]
-
-
-def test_a_backbone_without_weights_learns_from_the_start(fits: Any) -> None:
-    assert all(apart > 0 for apart in fits["before"]["moved"])
-
-
-def test_what_was_learnt_on_other_pictures_helps(fits: Any) -> None:
-    before, after = fits["before"], fits["second"]
-    assert before["accuracies"][-1] > 0.6
-    # As many steps from nothing, though with more pictures, lead nowhere yet.
-    steps = after["plan"]["epochs"] * after["batches"]
-    assert after["accuracy"] > before["accuracies"][steps // before["batches"]] + 0.08
-
-
+@pytest.mark.full
 def test_weights_come_from_a_store_too(minio: Any, tmp_path: Path) -> None:
     bucket = minio.make_bucket("weights")
     settings = read_settings(

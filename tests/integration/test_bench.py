@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,18 +20,20 @@ from benchmarks.command import is_own
 from benchmarks.gap import longest_silence, runs
 from benchmarks.load import percentile
 from common.objects import FolderObjects
-from conftest import Served
+from conftest import HERE, KEY, SHIPPED, Served
 from deploying import PLACES, Site, make_gateway
+from flowers import write_csv
+from local.made_up_rows import COLUMNS, made_up_rows
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 TOLD = {"pipeline", "input", "clients", "calls", "seconds", "per_second", "errors", "statuses", "client_cpu_ms"}
 
 
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+def bench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.command", *arguments]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(PLACES)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 def test_load_tells_calls_times_and_statuses_of_each_input(
@@ -104,3 +108,54 @@ def test_percentiles_are_values_that_were_measured() -> None:
     ordered = [number / 1000 for number in range(1, 101)]
     assert [percentile(ordered, share) for share in (50, 95, 99)] == [50.0, 95.0, 99.0]
     assert (percentile([0.002], 99), percentile([], 50)) == (2.0, None)
+
+
+def test_quality_tells_the_accuracy_of_the_predictions_beside_it(tmp_path: Path) -> None:
+    for name, rows, seed in (("train", 500, 1), ("test", 200, 2)):
+        write_csv(tmp_path / f"{name}.csv", made_up_rows(rows, seed), COLUMNS)
+    given = ["--train", "train.csv", "--test", "test.csv", "--seeds", "1", "--budget", "2", "--json"]
+    done = bench("quality", *given, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])["covertype"]
+    assert list(found) == ["ours", "lightgbm"]
+    for model, told in found.items():
+        with (tmp_path / "bench-quality" / f"covertype-{model}-1.csv").open(newline="") as file:
+            lines = list(csv.DictReader(file))
+        right = sum(line["label"] == line["answer"] for line in lines)
+        assert (len(lines), told["accuracy"]) == (200, pytest.approx(right / 200, abs=2e-6))
+
+
+def test_classify_tells_all_its_figures(bundles: Path, tmp_path: Path) -> None:
+    pipelines = tmp_path / "pipelines"
+    pipelines.mkdir()
+    for name, source in (("flowers", HERE / "pipelines"), ("pets", SHIPPED)):
+        shutil.copytree(bundles / name, tmp_path / "bundles" / name / "serving")
+        shutil.copy(source / f"{name}.toml", pipelines)
+    given = ["--bundles", tmp_path / "bundles", "--key", KEY, "--pipelines", pipelines]
+    given += ["--rounds", 1, "--seconds", 0.3, "--csv", 500, "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.command", "classify", *map(str, given)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(PLACES)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for kind in ("image", "tabular"):
+        ours, floor = found[kind]["ours"], found[kind]["floor"]
+        assert floor["rps"] > 0 < floor["cpu_ms"]
+        assert ours["cold_s"] > 0 and ours["cold_mlflow_s"] > 0 and ours["pss_mb"] > 10
+        for clients in (1, 8, 32):
+            assert ours[f"rps_c{clients}"] > 0 <= ours[f"cpu_ms_c{clients}"]
+            assert 0 < ours[f"p50_ms_c{clients}"] <= ours[f"p99_ms_c{clients}"]
+    assert found["image"]["ours"]["peak_12mp_mb"] >= 0
+    assert found["image_12mp"]["ours"]["rps_c8"] > 0 < found["image_12mp"]["floor"]["rps"]
+    assert (found["bulk"]["rows"], found["bulk"]["rows_per_s"] > 0) == (500, True)
+    assert found["left_out"] == {}
+    judged = {bar["bar"]: bar["met"] for bar in found["bars"]}
+    assert len(judged) == 12
+    assert sum(met is None for met in judged.values()) >= 4  # no peer was asked for
+    assert "pictures, 8 clients: p99 / p50" in done.stdout

@@ -19,7 +19,7 @@ from conftest import Served
 from door import PROBLEM, Nginx, by_socket, call, make_gateway, problem_of
 from servers import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 TOKEN = {"Authorization": "Bearer a-token"}
 
 

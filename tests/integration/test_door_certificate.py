@@ -9,7 +9,7 @@ import pytest
 
 from door import Nginx, call
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
 def certificate(folder: Path, name: str) -> Path:

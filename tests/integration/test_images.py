@@ -23,7 +23,7 @@ from ports import free_port
 from servers import ROOT, Server, answers
 from serving import ROW
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.integration, pytest.mark.full, pytest.mark.timeout(1200)]
 
 FOLDERS = {"fetch-batch": "fetch_batch", "train": "train", "classify": "classify"}
 WATCHDOG_METRICS = 8081  # not settable; an OpenFaaS on this machine may listen there

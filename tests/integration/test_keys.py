@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from accounts import KEYS, Accounts
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 # What the code writes and deletes: common/{datasets,executions,leases}.py, train/{snapshot,fit/checkpoint}.py.
 EVERYWHERE = (

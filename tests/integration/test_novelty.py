@@ -6,7 +6,7 @@ import pytest
 
 from conftest import told_by
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
 @pytest.fixture(scope="module")

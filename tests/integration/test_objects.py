@@ -10,11 +10,10 @@ import secrets
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from botocore.exceptions import ReadTimeoutError
 
 from common.errors import Conflict, StoreUnavailable
 from common.objects import FolderObjects, Objects
@@ -22,6 +21,7 @@ from common.objects_s3 import S3Objects
 from common.settings import read_settings
 from conftest import wait_until
 from integration.conftest import WRITERS, OpenStore, run_at_once
+from relay import Relay
 from servers import Minio
 
 pytestmark = pytest.mark.integration
@@ -175,27 +175,18 @@ def test_of_many_writers_over_one_state_one_wins(open_store: OpenStore) -> None:
     assert stores[0].get("key").body == f"{winners[0]}".encode()  # type: ignore[union-attr]
 
 
+@pytest.mark.full
 def test_a_write_whose_answer_was_lost_is_known_as_ours(minio: Minio, tmp_path: Path) -> None:
     bucket = minio.make_bucket(f"test-{secrets.token_hex(6)}")
-    store = S3Objects(bucket, "", read_settings(minio.settings(bucket, tmp_path)))
-    store.prove_conditions()
-    put_object, lost = store._client.put_object, []
-
-    def lose_first_answer(**request: Any) -> Any:
-        answer = put_object(**request)
-        if not lost:
-            lost.append(request)
-            raise ReadTimeoutError(endpoint_url=minio.url)
-        return answer
-
-    store._client.put_object = lose_first_answer
-    body = json.dumps({"nonce": secrets.token_hex(8)}).encode()
-    etag = store.put("key", body, if_absent=True)
-    assert lost
-    assert store.get("key").etag == etag  # type: ignore[union-attr]
-    with pytest.raises(Conflict):
-        store.put("key", b"another's", if_absent=True)
-    store.close()
+    with Relay(minio.url) as relay:
+        settings = {**minio.settings(bucket, tmp_path), "AWS_ENDPOINT_URL_S3": relay.url}
+        with closing(S3Objects(bucket, "", read_settings(settings))) as store:
+            store.prove_conditions()
+            relay.fail_once(rb"PUT \S+/key")
+            body = json.dumps({"nonce": secrets.token_hex(8)}).encode()
+            etag = store.put("key", body, if_absent=True)
+            assert relay.faults == 1
+            assert store.get("key").etag == etag  # type: ignore[union-attr]
 
 
 def test_a_store_that_refuses_says_which_and_why(minio: Minio, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from conftest import Served
 from door import Nginx, PlainGateway, call, make_gateway
 from ports import free_port
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
 @pytest.fixture(scope="module")

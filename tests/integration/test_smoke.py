@@ -16,7 +16,7 @@ from conftest import Served
 from deploying import Site, make_gateway
 from door import Nginx
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
 def test_smoke_fails_where_no_version_serves_or_nobody_answers(site: Site) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import resource
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +18,6 @@ from typing import Any
 
 import botocore.auth
 import pytest
-from botocore.exceptions import BotoCoreError, ConnectionClosedError, ReadTimeoutError
 from flask import Flask
 
 from common import objects_s3
@@ -29,9 +28,10 @@ from common.settings import Settings, read_settings
 from conftest import wait_until
 from fetch_batch.app import create_app
 from local.made_up_rows import made_up_rows
+from relay import Relay
 from servers import Minio, S3Server, Versitygw
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
 @pytest.fixture(params=["minio", "versitygw"])
@@ -121,79 +121,69 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
 
 
-def cut_off(line: socket.socket) -> None:
-    """Its other end is gone; what had arrived of it too."""
-    end, other_end = socket.socketpair()
-    other_end.close()
-    os.dup2(end.fileno(), line.fileno())
-    end.close()
+Lines = Callable[[S3Server], tuple[S3Objects, Relay]]
 
 
-def test_a_body_cut_on_its_way_is_asked_for_again(
-    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with closing(opened(server, tmp_path)) as store:
-        body = secrets.token_bytes(3_000_000)
-        store.put("key", body)
-        get_object, asked = store._client.get_object, []
+@pytest.fixture
+def over_a_line(tmp_path: Path) -> Iterator[Lines]:
+    """over_a_line(SERVER): a store in a new bucket of it, and the line to it, which fails when it is asked to."""
+    with contextlib.ExitStack() as stack:
 
-        def cut_first(**request: str) -> object:
-            answer = get_object(**request)
-            asked.append(request)
-            if len(asked) == 1:
-                cut_off(answer["Body"]._raw_stream._fp.fp.raw._sock)
-            return answer
+        def make(server: S3Server) -> tuple[S3Objects, Relay]:
+            relay = stack.enter_context(Relay(server.url))
+            bucket = server.make_bucket(f"test-{secrets.token_hex(6)}")
+            settings = {**server.settings(bucket, tmp_path / "secrets"), "AWS_ENDPOINT_URL_S3": relay.url}
+            return stack.enter_context(closing(S3Objects(bucket, "", read_settings(settings)))), relay
 
-        monkeypatch.setattr(store._client, "get_object", cut_first)
-        with (tmp_path / "body").open("w+b") as file:
-            assert store.read_into("key", file)
-            file.seek(0)
-            assert file.read() == body
-        assert len(asked) >= 2
-        asked.clear()
-        assert store.get("key").body == body  # type: ignore[union-attr]
-        assert len(asked) >= 2
+        yield make
 
 
-@pytest.mark.parametrize("lost", [ConnectionClosedError, ReadTimeoutError])
+def test_a_body_cut_on_its_way_is_asked_for_again(server: S3Server, over_a_line: Lines, tmp_path: Path) -> None:
+    store, relay = over_a_line(server)
+    body = secrets.token_bytes(3_000_000)
+    store.put("key", body)
+    relay.fail_once(rb"GET \S+/key", keep=1_000_000)
+    with (tmp_path / "body").open("w+b") as file:
+        assert store.read_into("key", file)
+        file.seek(0)
+        assert file.read() == body
+    relay.fail_once(rb"GET \S+/key", keep=1_000_000)
+    assert store.get("key").body == body  # type: ignore[union-attr]
+    assert relay.faults == 2
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["cut", "silent"])
 def test_a_large_body_is_stored_though_the_answer_to_its_last_call_was_lost(
-    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: type[BotoCoreError]
+    server: S3Server, over_a_line: Lines, monkeypatch: pytest.MonkeyPatch, silent: bool
 ) -> None:
     monkeypatch.setattr(objects_s3, "PART", 5 << 20)
-    with closing(opened(server, tmp_path)) as store:
-        complete, answers = store._client.complete_multipart_upload, []
-
-        def lose_first_answer(**request: object) -> object:
-            answers.append(complete(**request))
-            if len(answers) == 1:
-                raise lost(endpoint_url=server.url)
-            return answers[-1]
-
-        monkeypatch.setattr(store._client, "complete_multipart_upload", lose_first_answer)
-        body = secrets.token_bytes(6_000_000)
-        etag = store.write_from("key", io.BytesIO(body))
-        assert answers
-        found = store.get("key")
-        assert (found.body == body, found.etag) == (True, etag)  # type: ignore[union-attr]
+    monkeypatch.setattr(S3Objects, "read_s", 1.0)
+    store, relay = over_a_line(server)
+    body = secrets.token_bytes(6_000_000)
+    relay.fail_once(rb"POST \S+uploadId=", silent=silent)
+    etag = store.write_from("key", io.BytesIO(body))
+    assert relay.faults == 1
+    found = store.get("key")
+    assert (found.body == body, found.etag) == (True, etag)  # type: ignore[union-attr]
 
 
 def test_a_large_body_whose_parts_are_gone_is_told_though_another_object_stands_there(
-    minio: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    minio: Minio, over_a_line: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objects_s3, "PART", 5 << 20)
-    with closing(opened(minio, tmp_path)) as store:
-        body = secrets.token_bytes(6_000_000)
-        store.write_from("key", io.BytesIO(body))
-        complete = store._client.complete_multipart_upload
+    store, relay = over_a_line(minio)
+    body = secrets.token_bytes(6_000_000)
+    store.write_from("key", io.BytesIO(body))
 
-        def complete_nothing(**request: str) -> object:
-            store._client.abort_multipart_upload(**{name: request[name] for name in ("Bucket", "Key", "UploadId")})
-            return complete(**request)
+    def abort() -> None:
+        with closing(minio.client(minio.access_key, minio.secret_key)) as client:
+            [upload] = client.list_multipart_uploads(Bucket=store.bucket, Prefix="key")["Uploads"]
+            client.abort_multipart_upload(Bucket=store.bucket, Key="key", UploadId=upload["UploadId"])
 
-        monkeypatch.setattr(store._client, "complete_multipart_upload", complete_nothing)
-        with pytest.raises(StoreUnavailable, match="NoSuchUpload"):
-            store.write_from("key", io.BytesIO(secrets.token_bytes(6_000_000)))
-        assert store.get("key").body == body  # type: ignore[union-attr]
+    relay.fail_once(rb"POST \S+uploadId=", keep=1 << 30, before=abort)
+    with pytest.raises(StoreUnavailable, match="NoSuchUpload"):
+        store.write_from("key", io.BytesIO(secrets.token_bytes(6_000_000)))
+    assert store.get("key").body == body  # type: ignore[union-attr]
 
 
 def test_a_gateway_that_is_killed_and_comes_back_is_used_again(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from common.bundle import CONTRACT, NETWORK, Bundle, check_contract, sign_bundle
+from common.bundle import CONTRACT, NETWORK, Bundle, check_contract, sign_bundle, signature
 from common.errors import BundleRefused
 
 KEY = "the-bundle-key"
@@ -70,10 +70,8 @@ def test_an_unknown_format_is_refused_and_both_numbers_are_told(folder):
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", ".hidden"])
 def test_a_file_outside_the_bundle_is_refused_even_if_signed(folder, name):
-    from common.bundle import _hmac
-
     contract = json.loads((folder / CONTRACT).read_bytes()) | {"files": {name: "0" * 64}}
-    contract["hmac"] = _hmac(contract, KEY)
+    contract["hmac"] = signature(contract, KEY)
     with pytest.raises(BundleRefused, match="outside the bundle"):
         check_contract(json.dumps(contract).encode(), KEY)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 
 import pytest
 
@@ -90,10 +91,10 @@ def test_the_background_renewal_stops_when_it_is_lost(store):
     let_pass(store, 61)
     attempt(store)
     slow.seconds = 0.04
+    before = threading.active_count()
     slow.start_renewing()
     wait_until(lambda: slow.lost)
-    slow._thread.join(30)
-    assert not slow._thread.is_alive()
+    wait_until(lambda: threading.active_count() == before)
 
 
 def test_a_child_goes_on_with_the_lease_of_its_parent(store):

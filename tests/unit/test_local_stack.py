@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from local.demo import function_settings, read_arguments
-from local.journey import _waits
+from local.journey import seconds_between
 from local.stack import local_environment, read_stack
 from local.system import System
 
@@ -51,7 +51,7 @@ def test_secrets_are_made_once_and_are_readable_by_the_owner_alone(tmp_path: Pat
 
 
 def test_a_strangers_source_is_asked_less_and_less_often() -> None:
-    waits = _waits(None)
+    waits = seconds_between(None)
     assert [next(waits) for _ in range(6)] == [5, 10, 20, 40, 60, 60]
 
 

@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from common.errors import WrongSettings
-from local.system import System
+from local.system import write_settings
 from provenance import place
 from provenance.place import add_arguments, find_settings, open_place
 
@@ -35,10 +35,9 @@ def nowhere(tmp_path, monkeypatch):
 
 def demo(folder, environment):
     """What scripts/demo writes when it starts."""
-    system = System(folder, 0, environment)
     folder.mkdir()
-    system._overrides = {"SABUESO_STORE": f"file://{folder}/store", "MLFLOW_TRACKING_URI": "http://127.0.0.1:8081"}
-    system._write_settings()
+    places = {"SABUESO_STORE": f"file://{folder}/store", "MLFLOW_TRACKING_URI": "http://127.0.0.1:8081"}
+    write_settings(folder, {**environment, **places})
 
 
 def test_a_demo_says_itself_where_it_keeps_its_data(nowhere):

@@ -23,7 +23,7 @@ from conftest import wait_until
 from integration.backups.conftest import HANG, WAIT, arguments_of, begun
 from servers import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 SCHEMA = ROOT / "tests" / "contract" / "schemas" / "backup_manifest.json"
 
 

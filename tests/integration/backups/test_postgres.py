@@ -14,7 +14,7 @@ import pytest
 from backup_site import Site
 from servers import Postgres
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 TABLES = """
 CREATE TABLE experiments (id SERIAL PRIMARY KEY, name VARCHAR(256) UNIQUE);
 CREATE TABLE "a Run" (id CHAR(32) PRIMARY KEY, experiment INT REFERENCES experiments (id), note TEXT, picture BYTEA);

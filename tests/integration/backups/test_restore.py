@@ -18,7 +18,7 @@ from conftest import wait_until
 from integration.backups.conftest import HANG, begun
 from ports import free_port
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 OBJECT = "objects/sabueso/some/prefix/datasets/pets/source.json"
 
 

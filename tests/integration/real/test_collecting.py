@@ -14,7 +14,7 @@ from minio.minioadmin import MinioAdmin
 from asking import Source, samples
 from deployed import Deployed
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
 def test_a_wrong_key_is_told_and_a_right_one_counts_at_once(deployed: Deployed, source: Source) -> None:

@@ -20,7 +20,7 @@ from conftest import wait_until
 from deployed import LEASE_S, Deployed
 from train.report.tracking import Tracking
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
 def test_the_whole_way_on_real_servers(collected: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:

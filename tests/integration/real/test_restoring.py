@@ -11,7 +11,7 @@ from asking import Source, as_train, row_of, samples, versions
 from backup_site import Site
 from deployed import Deployed
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 STORE = {"SABUESO_STORE": "s3://sabueso"}
 
 

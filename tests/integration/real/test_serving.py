@@ -11,7 +11,7 @@ from asking import as_train, classify, row_of, versions
 from common.registry import Registry
 from deployed import Deployed
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
 def test_mlflow_restarted_under_classify_is_not_felt_by_those_who_ask(trained: Deployed) -> None:

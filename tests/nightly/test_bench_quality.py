@@ -26,8 +26,6 @@ from local.drawings import draw_pets
 from local.made_up_rows import COLUMNS, made_up_rows
 from train.snapshot import part_of
 
-pytestmark = pytest.mark.integration
-
 SCORED = {"accuracy", "macro_f1", "log_loss", "ece"}
 TOLD = SCORED | {"ece_ideal", "seconds", "peak_mb", "budget_s", "train", "tune", "test", "intervals", "seeds"}
 COMMAND = [sys.executable, "-m", "benchmarks.command", "quality"]

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,10 +23,6 @@ from benchmarks.probes import Probe
 from benchmarks.served import NotServing
 from benchmarks.serving_theirs import FORMS, READERS, apart
 from benchmarks.wire import Answer, Disconnected, NotHttp, Wire, read_answer, request_bytes
-from conftest import HERE, KEY, SHIPPED
-from deploying import PLACES
-
-pytestmark = pytest.mark.integration
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 OK = HEAD + b"Content-Length: 2\r\n\r\nok"
@@ -234,39 +226,3 @@ def test_growth_is_drawn_for_light_and_dark_pages(tmp_path: Path) -> None:
         assert "#000000" not in text  # neither black ink nor a white ground: both would vanish on some page
         assert "#ffffff" not in text
     assert len(list(tmp_path.glob("*.svg"))) == 5
-
-
-def test_a_run_tells_all_its_figures(bundles: Path, tmp_path: Path) -> None:
-    pipelines = tmp_path / "pipelines"
-    pipelines.mkdir()
-    for name, source in (("flowers", HERE / "pipelines"), ("pets", SHIPPED)):
-        shutil.copytree(bundles / name, tmp_path / "bundles" / name / "serving")
-        shutil.copy(source / f"{name}.toml", pipelines)
-    given = ["--bundles", tmp_path / "bundles", "--key", KEY, "--pipelines", pipelines]
-    given += ["--rounds", 1, "--seconds", 0.3, "--csv", 500, "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.command", "classify", *map(str, given)],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(PLACES)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    for kind in ("image", "tabular"):
-        ours, floor = found[kind]["ours"], found[kind]["floor"]
-        assert floor["rps"] > 0 < floor["cpu_ms"]
-        assert ours["cold_s"] > 0 and ours["cold_mlflow_s"] > 0 and ours["pss_mb"] > 10
-        for clients in (1, 8, 32):
-            assert ours[f"rps_c{clients}"] > 0 <= ours[f"cpu_ms_c{clients}"]
-            assert 0 < ours[f"p50_ms_c{clients}"] <= ours[f"p99_ms_c{clients}"]
-    assert found["image"]["ours"]["peak_12mp_mb"] >= 0
-    assert found["image_12mp"]["ours"]["rps_c8"] > 0 < found["image_12mp"]["floor"]["rps"]
-    assert (found["bulk"]["rows"], found["bulk"]["rows_per_s"] > 0) == (500, True)
-    assert found["left_out"] == {}
-    judged = {bar["bar"]: bar["met"] for bar in found["bars"]}
-    assert len(judged) == 12
-    assert sum(met is None for met in judged.values()) >= 4  # no peer was asked for
-    assert "pictures, 8 clients: p99 / p50" in done.stdout
