@@ -1,9 +1,11 @@
-"""The champion changes again and again while eight clients ask: `swap`."""
+"""The champion changes again and again while eight clients ask: `swap`, `loaded`."""
 
+import contextlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,14 @@ INPUTS = {
 class Clients:
     """Ask for rows and pictures until `over`; `wrong` has every answer that is not as its version answers."""
 
-    def __init__(self, url: str, wanted: dict[tuple[str, int, str], list[dict[str, object]]]) -> None:
-        self.url, self.wanted, self.over = url, wanted, threading.Event()
+    def __init__(self, url: str) -> None:
+        self.url, self.over = url, threading.Event()
+        self.wanted: dict[tuple[str, int, str], object] = {}
         self.wrong: list[str] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)]
+
+    def start(self) -> None:
         for one in self._threads:
             one.start()
 
@@ -72,8 +77,24 @@ def serves(url: str, version: str) -> bool:
     return {one["version"] for pipelines in told for one in pipelines} == {version}
 
 
-def swap(swaps: int, mlflow: Any, serve: Callable[..., Any], bundles: Path, secrets: Path, tmp_path: Path) -> None:
-    """Change both champions so often; every answer must be whole, and its own version's."""
+@dataclass
+class Loaded:
+    """A replica whose champions are asked without a pause, by `clients`."""
+
+    function: Function
+    clients: Clients
+    mlflow: Any
+
+    def change(self, version: str) -> None:
+        """That version of both pipelines becomes champion; returns when it serves."""
+        for name in INPUTS:
+            self.mlflow.aliases[name, "champion"] = version
+        wait_until(lambda: serves(self.function.url, version))
+
+
+@contextlib.contextmanager
+def loaded(mlflow: Any, serve: Callable[..., Any], bundles: Path, secrets: Path, tmp_path: Path) -> Iterator[Loaded]:
+    """Two versions of two pipelines, the first serving. Every answer must have been whole and its own version's."""
     for name in INPUTS:
         # Another version: its labels stand in the opposite order, so that a mixed answer would be seen.
         contract = json.loads((bundles / name / "contract.json").read_text())
@@ -97,24 +118,26 @@ def swap(swaps: int, mlflow: Any, serve: Callable[..., Any], bundles: Path, secr
     }
     function = Function("classify", int(environment["PORT"]), environment, tmp_path)
     function.start()
+    found = Loaded(function, Clients(function.url), mlflow)
     try:
-        wanted = {}
         for version in ("2", "1"):
-            for name in INPUTS:
-                mlflow.aliases[name, "champion"] = version
-            wait_until(lambda version=version: serves(function.url, version))
+            found.change(version)
             for name, inputs in INPUTS.items():
                 for place in range(len(inputs)):
-                    wanted[name, place, version] = answer_of(version, function.url, name, place)
-        clients = Clients(function.url, wanted)
-        for number in range(swaps):
-            version = "21"[number % 2]
-            for name in INPUTS:
-                mlflow.aliases[name, "champion"] = version
-            wait_until(lambda version=version: serves(function.url, version))
-        clients.end()
+                    found.clients.wanted[name, place, version] = answer_of(version, function.url, name, place)
+        found.clients.start()
+        yield found
+        found.clients.end()
     finally:
         function.stop()
-    assert clients.wrong == []
-    assert sorted(clients.counts) == [("flowers", "1"), ("flowers", "2"), ("pets", "1"), ("pets", "2")]
-    assert min(clients.counts.values()) > swaps / 2, clients.counts  # under load all the while
+    assert found.clients.wrong == []
+
+
+def swap(swaps: int, *world: Any) -> None:
+    """Change both champions so often, under load all the while."""
+    with loaded(*world) as found:
+        for number in range(swaps):
+            found.change("21"[number % 2])
+    counts = found.clients.counts
+    assert sorted(counts) == [("flowers", "1"), ("flowers", "2"), ("pets", "1"), ("pets", "2")]
+    assert min(counts.values()) > swaps / 2, counts
