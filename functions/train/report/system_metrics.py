@@ -48,7 +48,9 @@ class SystemMetrics:
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
     def _sample(self) -> None:
-        while not self._over.wait(self.every_s):
+        over = False
+        while not over:
+            over = self._over.wait(self.every_s)  # one sample more at the end: a short training has one too
             now = time.time()
             step = max(0, round((now - self.began_s) / self.every_s))
             try:
