@@ -44,6 +44,12 @@ def test_each_sample_is_given_once_and_steps_go_on_from_the_beginning_of_the_run
     assert "system-metrics" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_what_ends_before_its_first_sample_is_due_has_one_all_the_same():
+    with SystemMetrics(time.time(), 1000) as system:
+        assert system.take() == []
+    assert "system/process_memory_usage_megabytes" in {one.key for one in system.take()}
+
+
 def test_a_machine_that_hides_something_does_not_end_the_sampling(monkeypatch):
     hidden = iter([True, True])
 
