@@ -11,12 +11,12 @@ from conftest import told_by
 
 @pytest.fixture(scope="module")
 def fits(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return told_by("transfer.py", "fit", tmp_path_factory.mktemp("fits"))
+    return told_by("transfer.py", "fit", tmp_path_factory.mktemp("fits"), seconds=3600)
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return told_by("transfer.py", "networks", tmp_path_factory.mktemp("networks"), *BACKBONES)
+    return told_by("transfer.py", "networks", tmp_path_factory.mktemp("networks"), *BACKBONES, seconds=3600)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
