@@ -100,6 +100,14 @@ def test_a_missing_column_is_told_by_name_and_nothing_is_stored(begin, store, tm
     assert stored_rows(store) == []
 
 
+def test_a_table_without_a_header_is_told_and_its_first_row_is_not_shown(begin, tmp_path):
+    table = tmp_path / "flowers.csv"
+    table.write_text("40.125,middle,90,red,sun\n41.5,middle,20,blue,sun\n")
+    result = fetch(begin(table))
+    assert "its first line names none of the columns" in result["message"]
+    assert "40.125" not in result["message"]
+
+
 @pytest.mark.parametrize("body", [b"\x1f\x8bbroken", b"\xff\xfe\x00p"], ids=["gzip", "encoding"])
 def test_a_table_that_can_t_be_read_is_told(begin, tmp_path, body):
     table = tmp_path / "flowers.csv"
