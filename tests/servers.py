@@ -20,6 +20,7 @@ import pymysql
 import pytest
 import requests
 import yaml
+from botocore.exceptions import BotoCoreError, ClientError
 
 from ports import free_port
 
@@ -79,7 +80,7 @@ class Server:
     def wait(self) -> None:
         until = time.monotonic() + START_S
         while time.monotonic() < until and self.process is not None and self.process.poll() is None:
-            with contextlib.suppress(requests.RequestException, OSError, pymysql.Error):
+            with contextlib.suppress(requests.RequestException, OSError, pymysql.Error, ClientError, BotoCoreError):
                 if self.ready():
                     return
             time.sleep(0.1)
@@ -153,7 +154,11 @@ class Minio(S3Server):
         super().__init__("minio", command, {**keys, **off}, home)
 
     def ready(self) -> bool:
-        return answers(f"{self.url}/minio/health/ready")
+        if not answers(f"{self.url}/minio/health/ready"):
+            return False
+        with contextlib.closing(self.client()) as client:
+            client.list_buckets()  # refused while it is not initialized, when its health is good already
+        return True
 
 
 class Versitygw(S3Server):
