@@ -28,6 +28,8 @@ READ = ["s3:GetObject"]
 WRITE = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
 DELETE = ["s3:DeleteObject"]
 TIMEOUT_S = 15
+# MinIO's health is good for a moment before it takes calls; until then it answers 503.
+RETRIES = urllib3.Retry(4, backoff_factor=0.5, status_forcelist=[503], allowed_methods=None, raise_on_status=False)
 
 
 class Failed(Exception):
@@ -108,7 +110,7 @@ def make_buckets_and_keys() -> None:
         "credentials": root,
         "secure": parts.scheme == "https",
         "region": os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
-        "http_client": urllib3.PoolManager(timeout=TIMEOUT_S, retries=urllib3.Retry(3, backoff_factor=0.5)),
+        "http_client": urllib3.PoolManager(timeout=TIMEOUT_S, retries=RETRIES),
     }
     try:
         make_buckets(Minio(**facts))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from flask import Flask, Response
 
 from accounts import Accounts, make_version, running
+from conftest import Served
 from servers import Minio, Mlflow, Postgres, Versitygw
 
 pytestmark = [pytest.mark.integration, pytest.mark.full]
@@ -279,3 +283,17 @@ def test_mlflow_does_not_start_without_a_secret(tmp_path: Path, minio: Minio) ->
         server.start(wait=False)
         assert server.process is not None and server.process.wait(120) == 2
         assert f"no secret file {home}/run-secrets/{name}" in server.log.read_text()
+
+
+def test_a_minio_that_is_not_initialized_yet_is_asked_again(serve: Callable[[Flask], Served], tmp_path: Path) -> None:
+    starting, asked = Flask("minio"), []
+
+    @starting.route("/<bucket>", methods=["HEAD"])
+    def bucket_exists(bucket: str) -> Response:
+        asked.append(bucket)
+        return Response(status=503 if len(asked) < 3 else 200)
+
+    s3 = SimpleNamespace(url=serve(starting).url, access_key="root", secret_key="a-secret-key")
+    made = Accounts(tmp_path / "accounts", s3, None).make(S3_KEYS_BY_HAND="yes")  # type: ignore[arg-type]
+    assert "bucket mlflow is there" in made.stdout, made.stderr
+    assert asked == ["mlflow"] * 3 + ["sabueso"]
