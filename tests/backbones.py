@@ -1,4 +1,4 @@
-"""What must hold of a backbone as tests/transfer.py tells it."""
+"""What must hold of a backbone, by the figures that tests/transfer.py prints."""
 
 from typing import Any
 

@@ -64,8 +64,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             if isinstance(report, pytest.TestReport):
                 seconds[folder_of(report.nodeid)] += report.duration
     if len(seconds) > 1:
-        told = ", ".join(f"{name} {took / 60:.1f}" for name, took in seconds.most_common())
-        terminalreporter.write_line(f"Minutes of all processes: {told}")
+        minutes = ", ".join(f"{name} {took / 60:.1f}" for name, took in seconds.most_common())
+        terminalreporter.write_line(f"Minutes of all processes: {minutes}")
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""scripts/demo where sources are wrong: each pipeline is told by itself, and none keeps the others from serving."""
+"""scripts/demo with wrong sources: each pipeline reports its own reason, and none keeps the others from serving."""
 
 from __future__ import annotations
 

@@ -115,6 +115,7 @@ def test_the_run_says_what_decided_the_training(run: dict[str, Any], trained: di
         params
     )
     assert {part: int(params[f"examples_{part}"]) for part in trained["sizes"]} == trained["sizes"]
+    assert params["plan_epochs"] == str(EPOCHS)  # as SABUESO_EPOCHS says, not what fits into the budget
     metrics = {one["key"]: one["value"] for one in run["data"]["metrics"]}
     assert metrics["fit_seconds"] > 0
     assert metrics["peak_memory_mb"] > 100
