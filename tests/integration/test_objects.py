@@ -187,6 +187,8 @@ def test_a_write_whose_answer_was_lost_is_known_as_ours(minio: Minio, tmp_path: 
             etag = store.put("key", body, if_absent=True)
             assert relay.faults == 1
             assert store.get("key").etag == etag  # type: ignore[union-attr]
+            with pytest.raises(Conflict):
+                store.put("key", b"another's", if_absent=True)
 
 
 def test_a_store_that_refuses_says_which_and_why(minio: Minio, tmp_path: Path) -> None:
