@@ -60,20 +60,22 @@ def run(arguments: argparse.Namespace, system: System) -> int:
     journey.wait_until_ready()
     found = {name: nothing_yet() for name in journey.pipelines()}
 
-    def each(step: Callable[[str, dict[str, Any]], None], names: list[str]) -> None:
-        for name in names:
-            try:
-                step(name, found[name])
-            except PipelineFailed as error:
-                found[name]["reason"] = str(error)
-                say(f"! {name}: {error}")
+    def attempt(step: Callable[[str, dict[str, Any]], None], name: str) -> None:
+        try:
+            step(name, found[name])
+        except PipelineFailed as error:
+            found[name]["reason"] = str(error)
+            say(f"! {name}: {error}")
 
-    each(journey.collect, list(found))
+    for name in found:
+        attempt(journey.collect, name)
     if not arguments.no_train:
         journey.wait_for_mlflow()
-        for name in [name for name, one in found.items() if one["examples"]]:
-            each(journey.train, [name])
-            each(journey.classify, [name] if found[name]["version"] else [])
+        for name, one in found.items():
+            if one["examples"]:
+                attempt(journey.train, name)
+            if one["version"]:
+                attempt(journey.classify, name)
     if settings.get("SABUESO_TRIGGER") == "off" and not arguments.check:
         # From here on new data train by themselves, as in production.
         system.change("fetch-batch", {**settings, "SABUESO_TRIGGER": "on", "SABUESO_MIN_INTERVAL_S": "60"})

@@ -49,7 +49,7 @@ class Journey:
         return [one["name"] for one in self._get("classify")["pipelines"]]
 
     def collect(self, name: str, found: dict[str, Any]) -> None:
-        """Post to fetch-batch until the collection is complete; counts and seconds."""
+        """Post to fetch-batch until the collection is complete or its source is given up; counts and seconds."""
         began = time.monotonic()
         before = self._get(f"fetch-batch/{name}")
         trouble = self._fetch_all(name)
@@ -76,7 +76,7 @@ class Journey:
         while True:
             self._alive()
             asked = time.monotonic()
-            result = self._post(f"fetch-batch/{name}", {})["results"][0]
+            result = self._post(f"fetch-batch/{name}", json={})["results"][0]
             if result["status"] == "complete":
                 return ""
             if result["status"] == "source-unavailable":
@@ -173,9 +173,8 @@ class Journey:
     def _get(self, path: str) -> dict[str, Any]:
         return self._answer(self._send("GET", path), path)
 
-    def _post(self, path: str, body: Any = None, **request: Any) -> dict[str, Any]:
-        given = {"json": body} if body is not None else request
-        return self._answer(self._send("POST", path, **given), path)
+    def _post(self, path: str, **request: Any) -> dict[str, Any]:
+        return self._answer(self._send("POST", path, **request), path)
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         """One call; while a function is started again the gateway answers 502, so it is asked again for a while."""
