@@ -157,7 +157,7 @@ def once_a_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Calla
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
-    def folder_of(name: str, make: Callable[[Path], Any]) -> Path:
+    def made_once(name: str, make: Callable[[Path], Any]) -> Path:
         folder, part = shared / name, shared / f"{name}.part"
         with (shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -168,7 +168,7 @@ def once_a_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Calla
                 part.rename(folder)
         return folder
 
-    return folder_of
+    return made_once
 
 
 @pytest.fixture(scope="session")

@@ -270,7 +270,7 @@ def check_executions(killing: Killing, killed: list[tuple[object, str]]) -> None
 
 
 def check_versions(killing: Killing) -> None:
-    """One for each snapshot, judged, with its reason, whole; and whoever was champion was so."""
+    """Each snapshot has one version, whole and judged with a reason; the champion is the last that was promoted."""
     versions = {one["version"]: one["tags"] for one in killing.registry.versions("flowers")}
     made = Counter((tags["sabueso.snapshot"], tags["sabueso.settings"]) for tags in versions.values())
     assert set(made.values()) == {1}

@@ -54,7 +54,7 @@ def picture_task(folder: Path) -> str:
 
 
 def draw_fish(chance: np.random.Generator, side: int = 192) -> Image.Image:
-    """Somewhere, in any colour, on any ground: the shape alone tells it."""
+    """A fish at a random place, in a random colour on a random background: only its shape gives the label away."""
     ground = chance.uniform(40, 220, 3) + chance.normal(0, 20, (3, 3, 3))
     small = Image.fromarray(ground.clip(0, 255).astype(np.uint8))
     picture = small.resize((side, side), Image.Resampling.BILINEAR)

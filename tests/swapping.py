@@ -73,8 +73,8 @@ def answer_of(version: str, url: str, pipeline: str, place: int) -> object:
 
 def serves(url: str, version: str) -> bool:
     """True if every process does, as far as some connections tell."""
-    told = [requests.get(f"{url}/", timeout=10).json()["pipelines"] for _ in range(6)]
-    return {one["version"] for pipelines in told for one in pipelines} == {version}
+    answers = [requests.get(f"{url}/", timeout=10).json()["pipelines"] for _ in range(6)]
+    return {one["version"] for pipelines in answers for one in pipelines} == {version}
 
 
 @dataclass

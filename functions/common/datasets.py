@@ -115,7 +115,7 @@ def csv_rows(lines: Iterable[str], names: Sequence[str]) -> Iterator[list[str]]:
         missing = [FieldError(name, "no such column in the header") for name in names if name not in header]
         if missing:
             lacking = ", ".join(one.field for one in missing)
-            raise Unusable(f"the CSV lacks columns: {lacking}; {_told_of(header, names)}", tuple(missing))
+            raise Unusable(f"the CSV lacks columns: {lacking}; {_describe_header(header, names)}", tuple(missing))
         places = [header.index(name) for name in names]
         whole, as_they_are = max(places) + 1, places == list(range(len(header)))
         for row in reader:
@@ -128,8 +128,8 @@ def csv_rows(lines: Iterable[str], names: Sequence[str]) -> Iterator[list[str]]:
         raise Unusable(f"not a CSV: {error}") from None
 
 
-def _told_of(header: list[str], names: Sequence[str]) -> str:
-    """A wrong header in words. A first line that names no column may be somebody's data, which no message shows."""
+def _describe_header(header: list[str], names: Sequence[str]) -> str:
+    """What a wrong header holds. A first line that names no column may be a row of data, which no message shows."""
     if not set(header) & set(names):
         return "its first line names none of the columns"
     more = f" and {len(header) - MOST_NAMED} more" if len(header) > MOST_NAMED else ""

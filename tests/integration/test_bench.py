@@ -118,11 +118,11 @@ def test_quality_tells_the_accuracy_of_the_predictions_beside_it(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])["covertype"]
     assert list(found) == ["ours", "lightgbm"]
-    for model, told in found.items():
+    for model, figures in found.items():
         with (tmp_path / "bench-quality" / f"covertype-{model}-1.csv").open(newline="") as file:
             lines = list(csv.DictReader(file))
         right = sum(line["label"] == line["answer"] for line in lines)
-        assert (len(lines), told["accuracy"]) == (200, pytest.approx(right / 200, abs=2e-6))
+        assert (len(lines), figures["accuracy"]) == (200, pytest.approx(right / 200, abs=2e-6))
 
 
 def test_classify_tells_all_its_figures(bundles: Path, tmp_path: Path) -> None:

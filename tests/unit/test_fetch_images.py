@@ -233,7 +233,7 @@ def test_a_url_may_have_a_query(begin, serve, pictures):
 
 
 @pytest.mark.parametrize(
-    ("folders", "told"),
+    ("folders", "contents"),
     [
         ({"Katzen": 3, "Hunde": 2}, "there are 5 pictures: 3 in Katzen, 2 in Hunde"),
         ({f"breed-{number}": 1 for number in range(10)}, "and more in 2 other folders"),
@@ -241,7 +241,7 @@ def test_a_url_may_have_a_query(begin, serve, pictures):
         ({}, "there are 1 files and none is a picture (.jpg, "),
     ],
 )
-def test_a_source_without_a_folder_of_a_label_is_told_with_what_it_holds(begin, tmp_path, folders, told):
+def test_a_source_without_a_folder_of_a_label_is_reported_with_what_it_holds(begin, tmp_path, folders, contents):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "notes.txt").write_text("no picture")
     for folder, count in folders.items():
@@ -252,4 +252,4 @@ def test_a_source_without_a_folder_of_a_label_is_told_with_what_it_holds(begin, 
     result = fetch(begin(tmp_path / "photos"))
     assert result["status"] == "source-unavailable"
     assert "holds no pictures in folders named cat, dog; " in result["message"]
-    assert told in result["message"]
+    assert contents in result["message"]
