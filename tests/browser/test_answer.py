@@ -8,6 +8,7 @@ from flask import Response
 from playwright.sync_api import Page, expect
 
 from browser.gateway import Gateway
+from browser.steps import pass_time
 from conftest import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.full]
@@ -139,14 +140,16 @@ def test_no_model_while_classifying_says_when_to_try_again(open_page: Open, gate
 def test_while_no_function_answers_the_page_asks_again_by_itself(
     open_page: Open, gateway: Gateway, status: int
 ) -> None:
-    gateway.refusal = lambda: Response("error finding function classify", status)
+    def refuse_once() -> Response:
+        gateway.refusal = None
+        return Response("error finding function classify", status)
+
+    gateway.refusal = refuse_once
     page = open_page("covertype", clock=True)
     page.get_by_role("button", name="Classify").click()
     expect(page.get_by_role("button", name="Classifying…")).to_be_disabled()
     wait_until(lambda: len(gateway.received) == 1)
-    gateway.refusal = None
-    page.clock.run_for(1_500)
-    expect(page.locator("h3")).to_be_visible()
+    assert pass_time(page, page.locator("h3").is_visible) >= 1_000
     assert len(gateway.received) == 2
 
 
@@ -168,14 +171,18 @@ def test_who_goes_on_to_another_pipeline_is_not_led_back_by_an_answer_that_was_w
 def test_a_proxys_own_error_page_is_not_shown_as_a_problem_document(open_page: Open, gateway: Gateway) -> None:
     gateway.refusal = lambda: Response("<h1>Bad Gateway</h1>", 502)
     page = open_page("covertype", clock=True)
+    answered: list[Any] = []
+    page.on("requestfinished", lambda request: request.method == "POST" and answered.append(request))
     page.get_by_role("button", name="Classify").click()
-    alert = page.get_by_role("alert")
-    for asked in range(1, 40):
-        wait_until(lambda asked=asked: len(gateway.received) >= asked or alert.count())
-        if alert.count():
-            break
-        page.clock.run_for(1_000)
-    assert len(gateway.received) > 15
+    alert, waits = page.get_by_role("alert"), []
+    while not alert.count():
+        wait_until(lambda: alert.count() or 0 < len(gateway.received) == len(answered))
+        asked = len(gateway.received)
+        page.clock.run_for(900)
+        waits.append(900 + pass_time(page, lambda asked=asked: len(gateway.received) > asked or alert.count()))
+    # By the page's clock: time that passes before the page has begun to wait makes a pause longer, never shorter.
+    assert 1_000 <= min(waits[1:-1]) <= 1_300
+    assert 20_000 < sum(waits) < 40_000
     expect(alert).to_contain_text("The service is not available just now.")
     expect(alert).not_to_contain_text("<h1>")
     gateway.refusal = None
