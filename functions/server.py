@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from common.listening import Listening
 
 FUNCTIONS = ("fetch-batch", "train", "classify")
+ENDS = (signal.SIGTERM, signal.SIGINT)
 DRAIN_S = 30.0
 # Longer than the watchdog in front keeps an idle connection: if we closed it first, the call that comes then were lost.
 IDLE_S = 120
@@ -112,9 +113,12 @@ def serve(application: Any, listening: Listening, linger_s: float) -> int:
     # asyncio takes as many connections at once as may wait; the other processes would be left without.
     config.backlog = 1
     server = Ending(config)
-    for one in (signal.SIGTERM, signal.SIGINT):  # as uvicorn does later: one of them may answer before that
+    for one in ENDS:  # as uvicorn does later: one of them may answer before that
         signal.signal(one, server.handle_exit)
+    # The first of the others may answer, and whoever started us may end us, before the first process knows them all.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
     forks = fork(application.processes)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
     forks.watch(application.tally.function)
     listening.place = forks.place
     application.begin(forks.place)

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,9 @@ import pytest
 import requests
 
 from conftest import wait_until
-from deployed import Function
+from deployed import Function, environment_alone
 from integration.test_ending import code, end, refused
+from servers import ROOT
 from serving import ROW
 
 pytestmark = pytest.mark.integration
@@ -115,6 +117,31 @@ def test_they_end_together_when_they_are_told_to(three: Function) -> None:
     assert code(three) == 0
     assert gone(processes)
     assert refused(three)
+
+
+SLOWLY = """
+import os, runpy, sys, time
+fork = os.fork
+def slowly():
+    child = fork()
+    if child:
+        time.sleep(1)
+    return child
+os.fork, sys.path[0] = slowly, os.path.dirname(sys.argv[1])
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+def test_they_end_together_although_the_first_was_still_making_the_others(secrets: Path, tmp_path: Path) -> None:
+    environment = {**environment_alone("classify", tmp_path), "SABUESO_PROCESSES": "3"}
+    one = Function("classify", int(environment["PORT"]), environment, tmp_path)
+    one.command = [sys.executable, "-c", SLOWLY, str(ROOT / "functions" / "server.py")]
+    one.start()  # the first of the others answers
+    try:
+        end(one)
+        assert code(one) == 0
+    finally:
+        one.stop()
 
 
 def test_when_one_of_the_others_dies_all_end_so_that_they_are_started_anew(three: Function) -> None:
