@@ -115,7 +115,7 @@ def serve(application: Any, listening: Listening, linger_s: float) -> int:
     server = Ending(config)
     for one in ENDS:  # as uvicorn does later: one of them may answer before that
         signal.signal(one, server.handle_exit)
-    # The first of the others may answer, and whoever started us may end us, before the first process knows them all.
+    # A signal that comes in the middle is held back: the first process passes it on only to those that it knows.
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
     forks = fork(application.processes)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
