@@ -1,13 +1,8 @@
 """What people do on the page, and how its contrast is measured: for the tests of several files."""
 
-from collections.abc import Callable
 from typing import Any
 
 from playwright.sync_api import Page, expect
-
-from conftest import wait_until
-
-STEP_MS = 50
 
 
 def classify_picture(page: Page, picture: Any) -> None:
@@ -24,25 +19,6 @@ def classify_row(page: Page) -> None:
 def ask_why(page: Page) -> None:
     page.get_by_role("button", name="Why?").click()
     expect(page.locator(".explanation")).to_be_visible()
-
-
-def pass_time(page: Page, holds: Callable[[], Any]) -> int:
-    """Move the page's stopped clock until it holds; the milliseconds that took, by that clock.
-
-    Step by step: time that passes before the page has set its timer is not waited for again.
-    """
-    steps = 0
-
-    def step() -> bool:
-        nonlocal steps
-        if holds():
-            return True
-        page.clock.run_for(STEP_MS)
-        steps += 1
-        return False
-
-    wait_until(step)
-    return steps * STEP_MS
 
 
 # Contrast ratio of WCAG 2.2 between an element's text and the first ground painted behind it.
