@@ -11,12 +11,13 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
 from backups.command import CannotGoOn
+from stopping import held_back
 
 ADVICE = {
     "denied": "Check its password in infra/.env.",
@@ -119,18 +120,14 @@ class Database(ABC):
         program = self._find(names)
         with self._credentials() as (arguments, access), tempfile.TemporaryFile() as said:
             command = [program, *arguments[:-1], *options, arguments[-1]]
-            process = subprocess.Popen(command, stderr=said, **access, **streams)
-            try:
+            with ExitStack() as last:
+                with held_back():
+                    process = subprocess.Popen(command, stderr=said, **access, **streams)
+                    last.callback(_end, process)
                 yield process
                 with contextlib.suppress(BrokenPipeError):
                     _close(process.stdin)
                 process.wait()
-            finally:
-                process.kill()
-                process.wait()
-                with contextlib.suppress(BrokenPipeError):
-                    _close(process.stdin)
-                _close(process.stdout)
             if process.returncode != 0:
                 raise CannotGoOn(f"The database {self.address} can't be used: {_last_words(said)}")
 
@@ -221,6 +218,14 @@ class Postgres(Database):
 def _escaped(value: str) -> str:
     """The value as it stands between double quotes in a file of options."""
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    with contextlib.suppress(BrokenPipeError):
+        _close(process.stdin)
+    _close(process.stdout)
 
 
 def _close(stream: IO[bytes] | None) -> None:

@@ -15,6 +15,7 @@ import psutil
 
 from benchmarks.wire import Answer, Wire
 from local.system import free_port
+from stopping import held_back
 
 EVERY_S = 0.005
 STOP_S = 10.0
@@ -37,7 +38,7 @@ class Served:
     def start(self, request: bytes, right: Callable[[bytes], bool], seconds: float) -> float:
         """Seconds from exec to the first right answer, each asked for over a new connection. Raises NotServing."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("wb") as output:
+        with self.log.open("wb") as output, held_back():
             began = time.perf_counter()
             self._child = subprocess.Popen(
                 self.command,

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stopping import held_back
+
 LOG_LINES = 15
 MOST_DEATHS = 5
 STOP_S = 8.0
@@ -32,7 +34,7 @@ class Process:
 
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output:
+        with self.log.open("ab") as output, held_back():
             self.child = subprocess.Popen(
                 self.command,
                 env=dict(self.environment),
