@@ -1,25 +1,33 @@
-"""The process of a function: FUNCTION=classify -> that function's application behind uvicorn."""
+"""The process of a function: FUNCTION=classify -> that function's Flask app behind granian."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
+import multiprocessing
 import os
+import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import time
-import traceback
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
-if TYPE_CHECKING:
-    from common.listening import Listening
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import Server
 
 FUNCTIONS = ("fetch-batch", "train", "classify")
-ENDS = (signal.SIGTERM, signal.SIGINT)
-DRAIN_S = 30.0
+# Calls that are answered when the end comes have so long; what a function does first when it ends, too.
+DRAIN_S, FIRST_S, REACHED_S = 30, 6.0, 1.0
 # Longer than the watchdog in front keeps an idle connection: if we closed it first, the call that comes then were lost.
 IDLE_S = 120
+M_MMAP_THRESHOLD = -3
 
 
 def main() -> int:
@@ -27,127 +35,141 @@ def main() -> int:
     if name not in FUNCTIONS:
         print(f"FUNCTION must be one of {', '.join(FUNCTIONS)}, not {name!r}", file=sys.stderr)
         return 2
+    from common.admission import CONNECTIONS
     from common.errors import WrongSettings
-    from common.listening import listen
+    from common.log import log_settings, set_up_log
+    from common.objects import open_objects
+    from common.pipelines import read_pipelines
     from common.settings import read_settings
 
-    # Meanwhile the champions are loaded: what a network computes lets other threads go on.
-    importing = threading.Thread(target=importlib.import_module, args=("uvicorn.server",), daemon=True)
-    importing.start()
+    set_up_log(name)
+    give_memory_back()
     try:
         settings = read_settings(os.environ)
         # Large bodies are kept in temporary files: in the one folder that may be written to.
         settings.scratch.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(settings.scratch)
-        application = create(name, settings)
+        metrics = settings.scratch / "metrics"
+        for of_before in (metrics, settings.scratch / "downloads"):
+            shutil.rmtree(of_before, ignore_errors=True)
+        metrics.mkdir()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+        # Here, so that the workers share what is imported.
+        function = importlib.import_module(f"{name.replace('-', '_')}.app")
+        read_pipelines(settings.pipelines)
+        if name != "classify":
+            open_objects(settings)
     except WrongSettings as error:
         print(error.detail, file=sys.stderr)
         return 2
+    host, port = os.environ.get("HOST", "0.0.0.0"), os.environ.get("PORT", "8080")
     try:
-        listening = listen(
-            os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080")), application.processes
+        end = Ending((host, int(port)), settings.linger_s)
+        if end.answers():  # workers share their port, and would with another server too
+            raise ValueError("something answers there already")
+        server = Server(
+            f"{function.__name__}:create_app",
+            address=host,
+            port=int(port),
+            interface=Interfaces.WSGI,
+            http=HTTPModes.http1,
+            workers=settings.workers if name == "classify" else 1,
+            blocking_threads=CONNECTIONS,
+            backpressure=CONNECTIONS,
+            respawn_failed_workers=True,
+            workers_kill_timeout=DRAIN_S,
+            http1_settings=HTTP1Settings(header_read_timeout=1000 * (IDLE_S + 1)),
+            log_dictconfig=log_settings(name),
+            log_level=LogLevels.error,
+            websockets=False,
         )
-    except (OSError, ValueError, OverflowError) as error:
-        print(f"HOST, PORT: no server can listen there: {error}", file=sys.stderr)
+        server.on_startup(partial(end.listen, server))
+        server.serve(target_loader=partial(application, function, settings, end), wrap_loader=False)
+    except (OverflowError, RuntimeError, ValueError) as error:
+        print(f"HOST, PORT: no server can listen at {host} (an address, not a name), {port}: {error}", file=sys.stderr)
         return 1
-    importing.join()
-    return serve(application, listening, settings.linger_s)
+    return 0
 
 
-def create(name: str, settings: Any) -> Any:
-    """The function's ASGI application. Raises WrongSettings."""
-    if name == "classify":
-        return importlib.import_module("classify.quick").create(settings)
-    from common.web import application_of
-
-    return application_of(importlib.import_module(f"{name.replace('-', '_')}.app").create_app(settings), settings)
+def give_memory_back() -> None:
+    """glibc would keep what each thread once needed, up to 32 MB, of bodies and pictures that are gone."""
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 4 << 20)
 
 
-def serve(application: Any, listening: Listening, linger_s: float) -> int:
-    """Answer until SIGTERM, in as many processes as the application wants; returns when all have their answers.
+def application(function: Any, settings: Any, end: Ending) -> Any:
+    """In each worker: the function's app, which is told when the end comes. Without the first process it ends too."""
+    first = multiprocessing.parent_process()
+    if first is not None:
+        threading.Thread(target=end_with, args=(first,), name="first", daemon=True).start()
+    app = function.create_app(settings)
+    if "before_end" in app.extensions:
+        end.call_first(app.extensions["before_end"])
+    return app
 
-    No other thread may run yet.
+
+def end_with(first: Any) -> None:
+    first.join()
+    os._exit(1)
+
+
+class Ending:
+    """On SIGTERM: what the function does first, then `linger_s` as ever, then no new connection, and the last answers.
+
+    A watchdog in front sends SIGTERM on as soon as it gets one, but passes calls for its healthcheck_interval more.
+    Where the network was taken away first, loopback too (faasd does so), no answer can reach anybody: then at once.
     """
-    from uvicorn.server import Server
 
-    from common.forks import Forks, fork
-    from common.listening import BACKLOG, reachable
+    def __init__(self, address: tuple[str, int], linger_s: float) -> None:
+        self.address, self.linger_s = address, linger_s
+        self._begun = False
+        self._told, self._done = multiprocessing.Event(), multiprocessing.Event()
+        self._done.set()
 
-    forks = Forks()
+    def listen(self, server: Any) -> None:
+        """Take the signals over from the server, which ends when its own handler is called."""
+        main = os.getpid()
 
-    class Ending(Server):
-        """On SIGTERM: `before_end`, then `linger_s` as ever, then no new connection, and the end with the last answer.
+        def handle(*_: object) -> None:
+            if os.getpid() != main:  # a worker that has not begun yet
+                os._exit(0)
+            if not self._begun:
+                self._begun = True
+                threading.Thread(target=self._end, args=(server,), name="ending", daemon=True).start()
 
-        A watchdog in front sends SIGTERM on as soon as it gets one, but passes calls for its healthcheck_interval more.
-        Where the network was taken away first, loopback too (faasd does so), no answer can reach anybody: then at once.
-        """
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, handle)
 
-        begun = False
+    def call_first(self, before_end: Any) -> None:
+        """In a worker: `before_end` is called once the end is told, and waited for."""
+        self._done.clear()
 
-        async def on_tick(self, counter: int) -> bool:
-            application.tick()
-            return await super().on_tick(counter)
+        def run() -> None:
+            self._told.wait()
+            try:
+                before_end()
+            finally:
+                self._done.set()
 
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            listening.listen(BACKLOG)
+        threading.Thread(target=run, name="ending", daemon=True).start()
 
-        def handle_exit(self, sig: int, frame: Any) -> None:
-            if not self.begun:
-                self.begun = True
-                threading.Thread(target=self._end, name="ending", daemon=True).start()
+    def _end(self, server: Any) -> None:
+        if not self.answers():
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            os._exit(1)  # the watchdog then ends too, and does not wait for calls that nobody can answer
+        self._told.set()
+        self._done.wait(FIRST_S)
+        time.sleep(self.linger_s)
+        server.signal_handler_interrupt()
 
-        def _end(self) -> None:
-            forks.end()
-            if not reachable(listening):
-                os._exit(1)  # the watchdog then ends too, and does not wait for calls that nobody can answer
-            if application.before_end is not None:
-                try:
-                    application.before_end()
-                except Exception:  # the end comes all the same
-                    traceback.print_exc()
-            time.sleep(linger_s)
-            self.should_exit = True
-
-    config = configured(application)
-    # asyncio takes as many connections at once as may wait; the other processes would be left without.
-    config.backlog = 1
-    server = Ending(config)
-    for one in ENDS:  # as uvicorn does later: one of them may answer before that
-        signal.signal(one, server.handle_exit)
-    # A signal that comes in the middle is held back: the first process passes it on only to those that it knows.
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
-    forks = fork(application.processes)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
-    forks.watch(application.tally.function)
-    listening.place = forks.place
-    application.begin(forks.place)
-    server.run([listening])
-    forks.wait(DRAIN_S)
-    if forks.failed:
-        sys.stderr.flush()
-        os._exit(1)  # whatever a thread still waits for, so that all are started anew
-    return 0 if server.started else 1
-
-
-def configured(application: Any) -> Any:
-    """How uvicorn serves it: no access log (the application has its own), no WebSocket, no start-up of its own."""
-    from uvicorn.config import Config
-
-    return Config(
-        application,
-        http="httptools",
-        loop="asyncio",
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=IDLE_S,
-        timeout_graceful_shutdown=int(DRAIN_S),
-    )
+    def answers(self) -> bool:
+        """True if a server takes connections at the address."""
+        try:
+            socket.create_connection(self.address, REACHED_S).close()
+        except OSError:
+            return False
+        return True
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -11,15 +10,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import requests
 from flask import Flask, Response, jsonify, request
 
 from ports import free_port
 from servers import ROOT, Server, program
+from shapes import validate
 
 NGINX_NEEDED = "no `nginx` in PATH or /usr/sbin; on Debian: apt install nginx-light"
-PROBLEM = json.loads((ROOT / "tests" / "contract" / "schemas" / "problem.json").read_text())
 
 
 def configure(home: Path, template: Path, variables: dict[str, str]) -> None:
@@ -135,7 +133,7 @@ def problem_of(answer: requests.Response, status: int, kind: str) -> dict[str, A
     assert answer.status_code == status, answer.text[:300]
     assert answer.headers["Content-Type"] == "application/problem+json"
     body = dict(answer.json())
-    jsonschema.validate(body, PROBLEM)
+    validate(body, "problem")
     assert (body["type"], body["status"]) == (f"urn:sabueso:problem:{kind}", status)
     assert re.fullmatch(r"[0-9a-f]{32}", body["request_id"])
     return body

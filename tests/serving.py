@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 from flask import Flask
 from flask.testing import FlaskClient
@@ -19,8 +18,8 @@ from common.registry import Registry
 from common.settings import Settings
 from conftest import KEY, Served, wait_until
 from fake_mlflow import FakeMlflow
+from shapes import validate
 
-SCHEMAS = Path(__file__).parent / "contract" / "schemas"
 ROW = {"petal": 11.5, "turn": 90, "colour": "red", "place": "sun"}
 
 
@@ -75,12 +74,6 @@ def signed_again(bundle: Path, target: Path, key: str = KEY, golden: Any = None,
         del contract[one]
     sign_bundle(target, {**contract, **changes}, key)
     return target
-
-
-def validate(body: Any, schema: str) -> None:
-    """The body keeps the JSON Schema of that name."""
-    found = json.loads((SCHEMAS / f"{schema}.json").read_text())
-    jsonschema.Draft202012Validator(found).validate(body)
 
 
 def validate_problem(answer: Any, status: int, kind: str) -> dict[str, Any]:

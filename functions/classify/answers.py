@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import chain, islice
 from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
+from flask import Response
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from classify.champions import Champion, Champions
 from classify.explain import explain_pictures, explain_rows
@@ -17,9 +19,9 @@ from classify.inputs import encoded_blocks, picture_files, read_values
 from classify.parts import csv_parts, json_parts
 from common.bundle import Bundle
 from common.errors import FieldError, Malformed, Unusable
-from common.http import Reply, as_json
 from common.network import Array, predictions
 from common.pipelines import Pipeline, pick
+from common.web import answer
 
 # An explanation takes several answers' time.
 MOST_EXPLAINED = 100
@@ -37,83 +39,58 @@ class Call:
     files: list[bytes] | None = None
 
 
+@dataclass(frozen=True)
 class Answers:
-    """Answers calls with the champions. `threads`: inputs that are worked on at once."""
+    """Answers calls with the champions; what computes holds a `slot`, and a long answer begins with `begin_stream`."""
 
-    def __init__(self, pipelines: Mapping[str, Pipeline], champions: Champions, threads: int) -> None:
-        self.pipelines, self.champions, self.threads = pipelines, champions, threads
-        self._workers = ThreadPoolExecutor(threads, "part")
+    pipelines: Mapping[str, Pipeline]
+    champions: Champions
+    slot: Callable[[], AbstractContextManager[None]]
+    begin_stream: Callable[[], None]
 
-    def reply(self, call: Call) -> Reply:
-        """Raises NotFound, NoModel, Malformed, WrongType, Unusable."""
+    def reply(self, call: Call) -> Response:
+        """Raises NotFound, NoModel, Malformed, WrongType, Unusable, Busy."""
         pick(self.pipelines, call.name)
         explain = _explain(call.query)
         champion = self.champions.get(call.name)
         as_csv = _wants_csv(call.accept)
         if explain and as_csv:
             raise Malformed("an explanation is told in JSON alone: leave out `explain`, or accept application/json")
-        bundle = champion.bundle
-        if bundle.encoder is None:
-            files = picture_files(call.mimetype, call.body) if call.files is None else call.files
-            return self._pictures(call.name, champion, files, explain, as_csv)
-        if explain:
-            return self._explained_rows(call, champion)
-        return self._rows(call, champion, as_csv)
-
-    def _pictures(self, name: str, champion: Champion, files: list[bytes], explain: bool, as_csv: bool) -> Reply:
-        if explain and "heat" not in champion.bundle.network.outputs:
-            raise Unusable(f"version {champion.version} was made without explanations: train again")
-
-        def run(place: int) -> dict[str, Array]:
-            field = "image" if len(files) == 1 else f"image[{place}]"
-            return champion.bundle.network.run(_decoded(champion.bundle, files[place], field))
-
-        found = run(0) if len(files) == 1 else _joined(list(self._workers.map(run, range(len(files)))))
-        probabilities, novelty = found["probabilities"], found["novelty"].reshape(-1)
-        explanations = explain_pictures(found["heat"], probabilities, champion.bundle.contract) if explain else None
-        return _whole(name, champion, probabilities, novelty, as_csv, explanations)
-
-    def _explained_rows(self, call: Call, champion: Champion) -> Reply:
-        rows = read_values(call.mimetype, call.body, champion.bundle.contract["columns"])
-        if len(rows) > MOST_EXPLAINED:
-            raise Malformed(f"{len(rows)} rows; {MOST_EXPLAINED} are the most that are explained in one call")
-        probabilities, novelty, explanations = explain_rows(rows, champion.bundle)
-        return _whole(call.name, champion, probabilities, novelty, False, explanations)
-
-    def _rows(self, call: Call, champion: Champion, as_csv: bool) -> Reply:
-        """Few rows at once. Of many, what is wrong is told before any answer; the first are worked on meanwhile."""
-        bundle = champion.bundle
-        blocks = encoded_blocks(call.mimetype, call.body, bundle)
-        ahead = list(islice(blocks, 2))
-        if len(ahead) == 1:
-            return _whole(call.name, champion, *bundle.network.predict(ahead[0]), as_csv)
-        running: list[Future[tuple[Array, Array]]] = []
-        try:
-            for encoded in chain(ahead, blocks):
-                running.append(self._workers.submit(bundle.network.predict, encoded))
-        except Exception:
-            for one in running:
-                one.cancel()
-            raise
-        parts = csv_parts if as_csv else json_parts
-        answers = (one.result() for one in _taken(running))
-        mimetype = "text/csv" if as_csv else "application/json"
-        return Reply(200, mimetype, parts(call.name, champion.version, answers, bundle.contract))
+        with self.slot():
+            if champion.bundle.encoder is None:
+                files = picture_files(call.mimetype, call.body) if call.files is None else call.files
+                return _pictures(call.name, champion, files, explain, as_csv)
+            if explain:
+                return _explained_rows(call, champion)
+            blocks = [
+                champion.bundle.network.predict(encoded)
+                for encoded in encoded_blocks(call.mimetype, call.body, champion.bundle)
+            ]
+        if len(blocks) > 1:
+            self.begin_stream()
+        return _told(call.name, champion, blocks, as_csv)
 
 
-def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
-    return {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
+def _pictures(name: str, champion: Champion, files: list[bytes], explain: bool, as_csv: bool) -> Response:
+    bundle = champion.bundle
+    if explain and "heat" not in bundle.network.outputs:
+        raise Unusable(f"version {champion.version} was made without explanations: train again")
+    each = []
+    for place, file in enumerate(files):
+        field = "image" if len(files) == 1 else f"image[{place}]"
+        each.append(bundle.network.run(_decoded(bundle, file, field)))
+    found = {output: np.concatenate([one[output] for one in each]) for output in each[0]}
+    probabilities, novelty = found["probabilities"], found["novelty"].reshape(-1)
+    explanations = explain_pictures(found["heat"], probabilities, bundle.contract) if explain else None
+    return _told(name, champion, [(probabilities, novelty)], as_csv, explanations)
 
 
-def _taken(running: list[Future[Any]]) -> Iterator[Future[Any]]:
-    """One after another, each given up once it is; what is left when nobody takes more is not begun any more."""
-    running.reverse()
-    try:
-        while running:
-            yield running.pop()
-    finally:
-        for one in running:
-            one.cancel()
+def _explained_rows(call: Call, champion: Champion) -> Response:
+    rows = read_values(call.mimetype, call.body, champion.bundle.contract["columns"])
+    if len(rows) > MOST_EXPLAINED:
+        raise Malformed(f"{len(rows)} rows; {MOST_EXPLAINED} are the most that are explained in one call")
+    probabilities, novelty, explanations = explain_rows(rows, champion.bundle)
+    return _told(call.name, champion, [(probabilities, novelty)], False, explanations)
 
 
 def _explain(query: str) -> bool:
@@ -129,9 +106,6 @@ def _explain(query: str) -> bool:
 def _wants_csv(accept: str) -> bool:
     if "text/csv" not in accept:
         return False
-    from werkzeug.datastructures import MIMEAccept
-    from werkzeug.http import parse_accept_header
-
     return parse_accept_header(accept, MIMEAccept).best_match(["application/json", "text/csv"]) == "text/csv"
 
 
@@ -143,19 +117,20 @@ def _decoded(bundle: Bundle, file: bytes, field: str) -> Array:
         raise Unusable(f"{field}: {error.detail}", (FieldError(field, error.detail),)) from None
 
 
-def _whole(
+def _told(
     name: str,
     champion: Champion,
-    probabilities: Array,
-    novelty: Array,
+    blocks: list[tuple[Array, Array]],
     as_csv: bool,
     explanations: list[dict[str, Any]] | None = None,
-) -> Reply:
-    contract = champion.bundle.contract
-    if as_csv:
-        parts = csv_parts(name, champion.version, iter([(probabilities, novelty)]), contract)
-        return Reply(200, "text/csv", b"".join(parts))
-    found = predictions(probabilities, novelty, contract)
+) -> Response:
+    """Probabilities and novelty as an answer. The text of many rows is made block by block, while it is sent."""
+    contract, version = champion.bundle.contract, champion.version
+    if as_csv or len(blocks) > 1:
+        parts = (csv_parts if as_csv else json_parts)(name, version, iter(blocks), contract)
+        mimetype = "text/csv" if as_csv else "application/json"
+        return Response(parts if len(blocks) > 1 else b"".join(parts), mimetype=mimetype)
+    found = predictions(*blocks[0], contract)
     if explanations is not None:
         found = [{**one, "explanation": why} for one, why in zip(found, explanations, strict=True)]
-    return as_json(pipeline=name, model={"name": name, "version": champion.version}, predictions=found)
+    return answer(pipeline=name, model={"name": name, "version": version}, predictions=found)

@@ -13,22 +13,17 @@ from classify.inputs import checked_files
 from classify.openapi import OPENAPI
 from common.pipelines import pick, read_pipelines
 from common.settings import Settings
-from common.tally import Tally
-from common.web import answer, as_response, make_app
+from common.web import answer, make_app
 
 
 def create_app(settings: Settings, champions: Champions | None = None) -> Flask:
     """The Flask app, its background refresh started. Raises WrongSettings."""
     pipelines = read_pipelines(settings.pipelines)
     kept = champions or Champions(settings, pipelines)
+    app = make_app("classify", settings, OPENAPI, kept.missing)
+    admission = app.extensions["admission"]
+    answers = Answers(pipelines, kept, admission.slot, lambda: admission.begin_stream(request.environ))
     kept.start()
-    return make_flask(settings, kept, Answers(pipelines, kept, settings.threads), Tally("classify"))
-
-
-def make_flask(settings: Settings, kept: Champions, answers: Answers, tally: Tally) -> Flask:
-    """The Flask app around what serves already."""
-    pipelines = kept.pipelines
-    app = make_app("classify", settings, OPENAPI, kept.missing, tally)
 
     @app.get("/")
     def index() -> Response:
@@ -57,6 +52,6 @@ def make_flask(settings: Settings, kept: Champions, answers: Answers, tally: Tal
         if request.mimetype == "multipart/form-data" and pick(pipelines, name).kind == "image":
             files = checked_files([file.read() for file in request.files.getlist("image")])
         body = b"" if files else request.get_data()
-        return as_response(answers.reply(Call(name, query, request.mimetype, accept, body, files)))
+        return answers.reply(Call(name, query, request.mimetype, accept, body, files))
 
     return app

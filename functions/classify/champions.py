@@ -1,20 +1,22 @@
-"""The champions in memory: loaded from the scratch folder or MLflow, looked for again in the background.
+"""A worker's champions in memory: loaded from the scratch folder or MLflow, looked for again in the background.
 
-Of several processes the first looks at MLflow, and the others load what it found from the same folder.
+All workers keep their bundles in the same folder: each appears there whole, by rename.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from classify.looks import Looks
 from common.bundle import Bundle
 from common.errors import BundleRefused, NoModel, RegistryUnavailable, WrongSettings
 from common.executions import timestamp
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
     from common.registry import Registry
 
 KEPT = "kept-version"
+# What is being downloaded. The folder is emptied before the workers start (server.py).
+DOWNLOADS = "downloads"
 # A refused version is fetched again after the time of so many looks: what it was refused for may have been mended.
 REFUSED_LOOKS = 20
-# Between two looks at what the first process tells; a reason is cut, so that there is room for all.
-FOLLOW_S, MOST_TOLD = 0.1, 500
+# Bundles of a pipeline that stay: another worker may be about to load one that this one knows nothing of yet.
+BUNDLES = 2
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,10 @@ class Slot:
     stale_since: str | None = None
     refusal: Refusal | None = None
 
-    def told(self) -> dict[str, str | None]:
-        """What the other processes of this replica need to know."""
-        version = self.champion.version if self.champion else None
-        return {"version": version, "why_none": self.why_none[:MOST_TOLD], "stale_since": self.stale_since}
-
 
 @dataclass
 class Champions:
-    """All pipelines' champions. `refresh` or `follow` runs in one thread; answering threads only read.
+    """All pipelines' champions. `refresh` runs in one thread; answering threads only read.
 
     Without a `registry` the settings' one is asked: its library is loaded at the first look, after a kept champion.
     """
@@ -75,17 +74,15 @@ class Champions:
     registry: Registry | None = None
     slots: dict[str, Slot] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
-    looks: Looks = field(default_factory=Looks)
-    _told: Any = None
-    _number: int = 0
+    _looked: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.slots = {name: Slot() for name in self.pipelines}
 
     def missing(self) -> str | None:
-        """What a replica that is not ready yet waits for."""
-        return None if self.looks.ended else "no look at MLflow has ended"
+        """What a worker that is not ready yet waits for."""
+        return None if self._looked else "no look at MLflow has ended"
 
     def get(self, name: str) -> Champion:
         """The champion that answers now. Raises NoModel, saying why there is none."""
@@ -95,34 +92,22 @@ class Champions:
         return slot.champion
 
     def start(self) -> None:
-        """Load what the scratch folder kept, then look at MLflow again and again in the background."""
-        self.load_kept()
-        self.begin()
-
-    def load_kept(self) -> None:
-        """Load the bundles that an earlier process left, so that a restart needs no MLflow."""
+        """Load what the scratch folder kept, so that a restart needs no MLflow; then look there again and again."""
         for name in self.slots:
             self._load_kept(name)
+        threading.Thread(target=self._look_again_and_again, name="refresh", daemon=True).start()
 
-    def begin(self, place: int = 0) -> None:
-        """In the background, again and again: look at MLflow, or in any process but the first follow what it found."""
-        turn, pause_s = (self.follow, FOLLOW_S) if place else (self.refresh, self.settings.refresh_s)
-
-        def loop() -> None:
-            while True:
-                if turn():
-                    self.looks.end(place)
-                if self._stop.wait(pause_s):
-                    return
-
-        threading.Thread(target=loop, name="refresh", daemon=True).start()
+    def _look_again_and_again(self) -> None:
+        while True:
+            self.refresh()
+            if self._stop.wait(self.settings.refresh_s):
+                return
 
     def stop(self) -> None:
         self._stop.set()
 
-    def refresh(self) -> bool:
-        """Look once for every pipeline; what fails keeps the champion that is there. True, as a look has ended."""
-        self._number += 1
+    def refresh(self) -> None:
+        """Look once for every pipeline; what fails keeps the champion that is there."""
         for name, slot in self.slots.items():
             try:
                 self._refresh(name, slot)
@@ -132,44 +117,12 @@ class Champions:
                 self._keep(name, slot, f"the new champion was refused: {error.detail}")
             except Exception as error:  # the thread must live on: a replica without it would never see a champion
                 self._keep(name, slot, f"the look at MLflow failed: {type(error).__name__}: {error}")
-            self._tell(ended=False)
-        self._tell(ended=True)
-        return True
-
-    def _tell(self, ended: bool) -> None:
-        """A new champion is told at once, whatever the look at the other pipelines still takes."""
-        if self.looks.shared:
-            slots = {name: slot.told() for name, slot in self.slots.items()}
-            self.looks.write({"look": self._number, "ended": ended, "slots": slots})
-
-    def follow(self) -> bool:
-        """Load the champions that the first process has; True if it had told of a whole look.
-
-        A version that can't be loaded (it may have been replaced already) is tried again after the next look.
-        """
-        told = self.looks.read()
-        if told is None or told == self._told:
-            return False
-        self._told = told
-        for name, one in told["slots"].items():
-            slot = self.slots[name]
-            try:
-                if one["version"] not in (None, slot.champion and slot.champion.version):
-                    slot.champion = Champion(one["version"], self._loaded(self._home(name) / one["version"]))
-                slot.stale_since, slot.why_none = one["stale_since"], one["why_none"]
-            except Exception as error:  # as in `refresh`
-                self._keep(name, slot, getattr(error, "detail", None) or f"{type(error).__name__}: {error}")
-        return bool(told["ended"])
+        self._looked = True
 
     def _keep(self, name: str, slot: Slot, why: str) -> None:
         if slot.why_none != why:
-            log(
-                "classify",
-                "refresh failed",
-                pipeline=name,
-                why=why,
-                serving=slot.champion.version if slot.champion else None,
-            )
+            serving = slot.champion.version if slot.champion else None
+            log("refresh failed", logging.WARNING, pipeline=name, why=why, serving=serving)
         slot.why_none = why
         slot.stale_since = slot.stale_since or timestamp()
 
@@ -191,7 +144,7 @@ class Champions:
             return
         if slot.champion is None or slot.champion.version != version:
             slot.champion = Champion(version, self._accepted(name, version, slot))
-            log("classify", "champion loaded", pipeline=name, version=version)
+            log("champion loaded", pipeline=name, version=version)
         slot.stale_since = slot.refusal = None
         slot.why_none = ""
 
@@ -209,23 +162,33 @@ class Champions:
             raise
 
     def _fetch(self, name: str, version: str) -> Bundle:
-        """What an earlier process left, if it is whole; else download beside, check, take the place of the old one."""
+        """What is in the folder already, if it is whole; else download beside, check, take its place."""
         home = self._home(name)
-        part, whole = home / f"{version}.part", home / version
-        try:
-            bundle = self._checked(whole)
-        except BundleRefused:
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-            self._mlflow().download_bundle(name, version, part)
-            part.rename(whole)
-            bundle = self._checked(whole)
-        (home / f"{KEPT}.part").write_text(version)
-        (home / f"{KEPT}.part").rename(home / KEPT)
-        for old in home.iterdir():
-            if old.is_dir() and old.name != version:
-                shutil.rmtree(old, ignore_errors=True)
+        downloads, whole = self.settings.scratch / DOWNLOADS, home / version
+        home.mkdir(parents=True, exist_ok=True)
+        downloads.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=downloads) as part:
+            try:
+                bundle = self._checked(whole)
+            except BundleRefused:
+                folder = Path(part, version)
+                folder.mkdir()
+                self._mlflow().download_bundle(name, version, folder)
+                with contextlib.suppress(OSError):  # another worker was quicker
+                    folder.rename(whole)
+                bundle = self._checked(whole)
+            kept = Path(part, KEPT)
+            kept.write_text(version)
+            kept.rename(home / KEPT)
+        self._tidy(home, version)
         return bundle
+
+    def _tidy(self, home: Path, version: str) -> None:
+        """Take away old bundles."""
+        folders = {path: path.stat().st_mtime for path in home.iterdir() if path.is_dir() and path.name != version}
+        newest_first = sorted(folders, key=lambda path: folders[path], reverse=True)
+        for old in newest_first[BUNDLES - 1 :]:
+            shutil.rmtree(old, ignore_errors=True)
 
     def _checked(self, folder: Path) -> Bundle:
         """The bundle in the folder. Raises BundleRefused, and takes the folder away, if it can't serve."""

@@ -12,14 +12,13 @@ from common.bundle import Bundle
 from common.datasets import csv_rows
 from common.errors import FieldError, Malformed, Unusable, WrongType
 from common.features import Numbers, read_columns, read_row
-from common.http import read_json
 from common.network import Array
 from common.pictures import CONTENT_TYPES
+from common.web import read_json
 
 MOST_ERRORS = 100
 MOST_PICTURES = 100
-# Rows that are read at once: enough to work on whole columns, and so few that the threads in which the network runs
-# get Python's lock between them. A body of few bytes is read row by row.
+# Rows that are read at once, so that whole columns are worked on. A body of few bytes is read row by row.
 BLOCK, FEW_BYTES = 256, 2048
 Columns = Sequence[Mapping[str, Any]]
 
@@ -92,12 +91,8 @@ def _records(mimetype: str, body: bytes, columns: Columns) -> tuple[Iterator[Any
     """Rows: of a CSV as tuples in the columns' order, of JSON as what stands in the list; and whether it is no list."""
     single = False
     if mimetype == "text/csv":
-        try:
-            text = body.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise Malformed("the CSV is not UTF-8") from None
         names = [column["name"] for column in columns]
-        records: Iterator[Any] = map(tuple, csv_rows(io.StringIO(text, newline=""), names))
+        records: Iterator[Any] = _csv_records(body, names)
     elif mimetype == "application/json":
         found = read_json(body)
         single = isinstance(found, dict)
@@ -110,6 +105,14 @@ def _records(mimetype: str, body: bytes, columns: Columns) -> tuple[Iterator[Any
     if not first:
         raise Malformed("the body must be a JSON object or a list of at least one")
     return chain(first, records), single
+
+
+def _csv_records(body: bytes, names: list[str]) -> Iterator[tuple[str, ...]]:
+    """Decoded as they are read: the whole text would take four times the body's memory."""
+    try:
+        yield from map(tuple, csv_rows(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""), names))
+    except UnicodeDecodeError:
+        raise Malformed("the CSV is not UTF-8") from None
 
 
 def _by_column(block: list[Any], names: list[str]) -> list[Sequence[Any]] | None:

@@ -19,10 +19,11 @@ OPENAPI = document(
     "classify",
     "Answers with the champion of each pipeline.",
     {
-        "/": {"get": call("The pipelines", "classify_index")},
+        "/": {"get": call("list_pipelines", "The pipelines", "classify_index")},
         "/{pipeline}": {
-            "get": call("The champion's model card", "model_card", problems=(404, 503)),
+            "get": call("get_card", "The champion's model card", "model_card", problems=(404, 503)),
             "post": call(
+                "classify",
                 "Classify a picture, several, a row or many",
                 "predictions",
                 query={"explain": {"schema": {"enum": ["0", "1"]}, "description": "1: each answer tells why"}},

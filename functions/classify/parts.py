@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from common.http import as_json, as_text
 from common.network import STATUSES, Array, predictions, statuses
+from common.web import answer, as_text
 
 Blocks = Iterator[tuple[Array, Array]]
 
@@ -49,8 +49,8 @@ def _decimals(shares: Array) -> list[bytes]:
 
 def json_parts(name: str, version: str, blocks: Blocks, contract: Mapping[str, Any]) -> Iterator[bytes]:
     """The same document as of few rows."""
-    whole = as_json(pipeline=name, model={"name": name, "version": version}, predictions=[]).body
-    head, _, tail = bytes(whole).rpartition(b"[]")  # type: ignore[arg-type]
+    whole = answer(pipeline=name, model={"name": name, "version": version}, predictions=[]).get_data()
+    head, _, tail = whole.rpartition(b"[]")
     yield head + b"["
     begun = False
     for block in blocks:

@@ -1,13 +1,26 @@
-"""Pieces of an OpenAPI 3.1 document; the answers' shapes are the JSON Schemas of tests/contract/schemas, by name."""
+"""Pieces of an OpenAPI 3.1 document. The shapes of the answers are the JSON Schemas of functions/schemas."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 VERSION = "0.1.0"
+SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
+
+
+def schemas() -> dict[str, Any]:
+    """Every JSON Schema by its name; they refer to each other as in a document of OpenAPI."""
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(SCHEMAS.glob("*.json"))}
+
+
+def content(schema: str, mimetype: str = "application/json") -> dict[str, Any]:
+    return {"content": {mimetype: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
 
 
 def call(
+    identity: str,
     summary: str,
     answer: str,
     *,
@@ -17,17 +30,15 @@ def call(
     query: dict[str, dict[str, Any]] | None = None,
     problems: tuple[int, ...] = (),
 ) -> dict[str, Any]:
-    """One operation: what it does, the name of its answer's schema, its parameters, the errors to expect."""
+    """One operation: its id, what it does, the name of its answer's schema, its parameters, the errors to expect."""
     codes = sorted({*problems, *((401,) if token else ())})
     told: dict[str, Any] = {
+        "operationId": identity,
         "summary": summary,
         "responses": {
-            str(status): {"description": answer, "content": {"application/json": {"schema": {"title": answer}}}},
+            str(status): {"description": answer, **content(answer)},
             **{
-                str(code): {
-                    "description": "problem",
-                    "content": {"application/problem+json": {"schema": {"title": "problem"}}},
-                }
+                str(code): {"description": "problem", **content("problem", "application/problem+json")}
                 for code in codes
             },
         },
@@ -42,15 +53,30 @@ def call(
 
 
 def document(name: str, description: str, paths: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The whole document; paths with {pipeline} get their parameter."""
+    """The whole document; paths with {pipeline} get their parameter, and what every function answers is added."""
     parameter = {"name": "pipeline", "in": "path", "required": True, "schema": {"type": "string"}}
+    text = {"description": "Prometheus's text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    itself = {"description": "this document", "content": {"application/json": {"schema": {"type": "object"}}}}
     return {
         "openapi": "3.1.0",
         "info": {"title": f"Sabueso {name}", "description": description, "version": VERSION},
         "servers": [{"url": f"/function/{name}"}],
         "paths": {
-            path: {**({"parameters": [parameter]} if "{pipeline}" in path else {}), **calls}
-            for path, calls in paths.items()
+            **{
+                path: {**({"parameters": [parameter]} if "{pipeline}" in path else {}), **calls}
+                for path, calls in paths.items()
+            },
+            "/healthz": {"get": call("is_alive", "Whether the process answers", "health")},
+            "/readyz": {"get": call("is_ready", "Whether it can do its work", "health", problems=(503,))},
+            "/metrics": {
+                "get": {"operationId": "metrics", "summary": "Requests, counted and timed", "responses": {"200": text}}
+            },
+            "/openapi.json": {
+                "get": {"operationId": "describe", "summary": "This document", "responses": {"200": itself}}
+            },
         },
-        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }

@@ -78,6 +78,16 @@ class Unavailable(SabuesoError):
     retry_after_s = 15
 
 
+class Busy(Unavailable):
+    """More calls at once than this worker takes; a retry soon makes sense."""
+
+    kind, title = "busy", "Too many calls at once"
+    retry_after_s = 2
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"This function is busy: {why}. Send the call again in a moment.")
+
+
 class StoreUnavailable(Unavailable):
     """The store does not answer, or refuses; `advice` is what a person does about it."""
 

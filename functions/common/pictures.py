@@ -1,8 +1,4 @@
-"""The one decoder for pictures that fetch-batch, train and classify share.
-
-Pillow reads every format. A plain JPEG goes to libjpeg-turbo without it where it is decoded for a network: the same
-pixels in less than half of the time, since Pillow reads a file's markers in Python.
-"""
+"""The one decoder for pictures that fetch-batch, train and classify share: Pillow."""
 
 from __future__ import annotations
 
@@ -16,7 +12,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from common.brief import refuse_if_brief
 from common.errors import Unusable
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
@@ -25,15 +20,6 @@ CONTENT_TYPES = tuple(FORMATS.values())
 MAX_PIXELS, MAX_PIXELS_PROGRESSIVE, MAX_PIXELS_JPEG = 12_500_000, 16_000_000, 50_000_000
 # Pictures of more pixels than that are decoded one after another: a function has little memory, and several threads.
 LARGE = 2_000_000
-# Segments that a plain JPEG may have before its scan: a baseline frame (SOF0), tables, comments, and applications' but
-# APP1, where cameras and editors note how to turn it (Exif, XMP). Not a lossless frame (SOF3): libjpeg-turbo before
-# 3.1.4 writes it whole into the room for a reduced one.
-FRAME, SCAN, COLOURS = 0xC0, 0xDA, 3
-PLAIN_SEGMENTS = frozenset([FRAME, 0xC4, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE])
-# Below that a JPEG has the same size at several scales.
-LEAST_PLAIN = 16
-# A file of no more bytes, with no more pixels, is decoded within a few milliseconds.
-BRIEF_FILE, BRIEF_PIXELS = 65_536, 250_000
 BAND = 256
 # A JPEG is decoded at the smallest scale (1, 1/2, 1/4, 1/8) that keeps so much of the side that is wanted: the answers
 # are as good as from more (docs/decisions.md).
@@ -50,13 +36,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_one_large: contextlib.AbstractContextManager[Any] = threading.Lock()
-
-
-def share_large(lock: contextlib.AbstractContextManager[Any]) -> None:
-    """From now on large pictures are decoded under this lock, which other processes may know too."""
-    global _one_large
-    _one_large = lock
+_one_large = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -73,8 +53,6 @@ def _opened(body: bytes, draft: int = 0) -> Iterator[Image.Image]:
             pixels = picture.width * picture.height
             if pixels > most:
                 raise Unusable(f"the picture has {picture.width} x {picture.height} pixels; {most:,} are the most")
-            if pixels > BRIEF_PIXELS:
-                refuse_if_brief()
             if draft:
                 picture.draft("RGB", (draft, draft))
             large = (pixels if progressive else picture.width * picture.height) > LARGE
@@ -116,49 +94,8 @@ def decode_picture(body: bytes, size: int, centre: float = 1.0, least: int | Non
 
     `least`: of the sides of a JPEG as it is decoded, if it has as much; `least_side` unless it is told.
     """
-    least = least or least_side(size, centre)
-    plain = _plain_jpeg(body, least)
-    if plain is not None:
-        return resize_picture(plain, size, centre)
-    with _opened(body, draft=least) as picture:
+    with _opened(body, draft=least or least_side(size, centre)) as picture:
         return resize_picture(picture, size, centre)
-
-
-def _plain_jpeg(body: bytes, least: int) -> Image.Image | None:
-    """A JPEG that is neither turned nor progressive nor large, as Pillow's draft has it. None: Pillow shall look."""
-    if not _is_plain(body):
-        return None
-    import simplejpeg  # not where MLflow loads a version: what it is given is decoded already
-
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(body)
-        if colours != "YCbCr" or min(width, height) < LEAST_PLAIN or width * height > LARGE:
-            return None
-        if width * height > BRIEF_PIXELS:
-            refuse_if_brief()
-        scale = next((one for one in (8, 4, 2) if min(width, height) // least >= one), 1)
-        pixels = simplejpeg.decode_jpeg(
-            body, "RGBX", min_width=-(-width // scale), min_height=-(-height // scale), strict=True
-        )
-    except (ValueError, KeyError):  # it is not whole, or of a sampling that simplejpeg has no name for
-        return None
-    return Image.frombytes("RGB", pixels.shape[1::-1], pixels, "raw", "RGBX")
-
-
-def _is_plain(body: bytes) -> bool:
-    """Whether it is a JPEG with `PLAIN_SEGMENTS` alone before a scan of all its colours (ITU-T T.81, annex B)."""
-    if not body.startswith(b"\xff\xd8"):
-        return False
-    at, frame = 2, False
-    while at + 4 < len(body) and body[at] == 0xFF:
-        kind = body[at + 1]
-        if kind == SCAN:
-            return frame and body[at + 4] == COLOURS
-        if kind not in PLAIN_SEGMENTS:
-            return False
-        frame = frame or kind == FRAME
-        at += 2 + int.from_bytes(body[at + 2 : at + 4])
-    return False
 
 
 def resize_picture(picture: Image.Image, size: int, centre: float = 1.0) -> np.ndarray[Any, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from common.cores import cores
+from common.container import cores, memory_mb
 from common.errors import FieldError, WrongSettings
 
-# Each takes memory of its own: on machines with more cores replicas are the way.
-MOST_PROCESSES = 4
+# On machines with more cores replicas are the way. A worker that answers the largest body takes so much memory.
+MOST_WORKERS, WORKER_MB = 4, 300
 FUNCTIONS = Path(__file__).resolve().parent.parent
 
 
@@ -66,14 +65,11 @@ def _count(raw: str) -> int:
     return value
 
 
-def _cores(raw: str) -> int:
-    return _count(raw) if raw else cores()
-
-
-def _processes(raw: str) -> int:
+def _workers(raw: str) -> int:
     if raw:
         return _count(raw)
-    return min(cores(), MOST_PROCESSES) if sys.platform == "linux" else 1
+    memory = memory_mb()
+    return min(cores(), MOST_WORKERS, MOST_WORKERS if memory is None else max(1, int(memory / WORKER_MB)))
 
 
 def _per_pipeline(read: Callable[[str], Any]) -> Callable[[str], Mapping[str, Any]]:
@@ -146,18 +142,20 @@ VARIABLES = (
         "seconds that a function goes on after SIGTERM; in an image more than the watchdog's `healthcheck_interval`",
     ),
     Variable(
-        "SABUESO_THREADS",
-        "threads",
+        "SABUESO_WORKERS",
+        "workers",
         "",
-        _cores,
-        "pictures that are worked on at once, and parts of one call; default: the cores that the container may use",
+        _workers,
+        "worker processes of `classify`; default: the cores that the container may use, 4 at most, and one for each "
+        "300 MB of its memory limit",
     ),
+    Variable("SABUESO_CALLS", "calls", "16", _count, "calls that one worker has at once; beyond, it answers 503"),
     Variable(
-        "SABUESO_PROCESSES",
-        "processes",
-        "",
-        _processes,
-        "processes of `classify`; default: the cores that the container may use, 4 at most (1 where not on Linux)",
+        "SABUESO_QUEUE_S",
+        "queue_s",
+        "2",
+        _seconds,
+        "seconds that a call waits for its turn to compute; then it gets 503",
     ),
     Variable(
         "SABUESO_TRAIN_MEMORY_MB",
@@ -224,8 +222,9 @@ class Settings:
     patience_s: float
     max_body_mb: float
     linger_s: float
-    threads: int
-    processes: int
+    workers: int
+    calls: int
+    queue_s: float
     train_memory_mb: float | None
     min_interval_s: float | None
     samples_per_batch: int | None

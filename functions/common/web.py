@@ -1,101 +1,127 @@
-"""The Flask app of every function: one error boundary, request ids, logs, metrics, health."""
+"""The Flask app of every function: one error boundary, request ids, log, metrics, health, admission."""
 
 from __future__ import annotations
 
 import hmac
+import json
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from common.asgi import Application
-from common.errors import Malformed, MethodNotAllowed, NotFound, SabuesoError, Unauthorized
-from common.http import Reply, as_json, begin_request, health, problem, read_json, readiness, too_large
-from common.log import REQUEST_ID
+from common.admission import Admission
+from common.errors import Malformed, MethodNotAllowed, NotFound, SabuesoError, Unauthorized, Unavailable
+from common.log import CALL_ID, LOG, REQUEST_ID, log
+from common.metrics import count_request, exposition
 from common.settings import Settings
-from common.tally import Tally
 
+TYPES = "urn:sabueso:problem:"
+# Asked every few seconds: neither logged nor refused.
+QUIET = ("healthz", "readyz", "metrics")
+LONGEST_CALL_ID = 100
+as_text = json.JSONEncoder(separators=(",", ":")).encode
 _HTTP = {404: NotFound, 405: MethodNotAllowed}
 
 
 def make_app(
-    name: str,
-    settings: Settings,
-    openapi: dict[str, Any],
-    ready: Callable[[], str | None] = lambda: None,
-    tally: Tally | None = None,
+    name: str, settings: Settings, openapi: dict[str, Any], ready: Callable[[], str | None] = lambda: None
 ) -> Flask:
     """An app with /healthz, /readyz, /metrics and /openapi.json; `ready` says what is still missing, or None."""
     app = Flask(name, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body
-    app.json.sort_keys = False  # type: ignore[attr-defined]
-    counts = tally or Tally(name)
-    app.extensions["tally"] = counts
+    admission = app.extensions["admission"] = Admission(settings)
+    app.wsgi_app = admission.around(app.wsgi_app)  # type: ignore[method-assign, assignment]
 
     @app.before_request
     def begin() -> None:
-        begin_request()
         g.began = time.perf_counter()
+        REQUEST_ID.set(secrets.token_hex(8))
+        CALL_ID.set(request.headers.get("X-Call-Id", "")[:LONGEST_CALL_ID] or None)
+        if request.endpoint in QUIET:
+            return
+        if request.content_length or "Transfer-Encoding" in request.headers:
+            request.environ["wsgi.input"] = admission.read_body(request.environ)
+        else:
+            admission.take_place(request.environ)
 
     @app.after_request
     def finish(response: Response) -> Response:
         took = time.perf_counter() - g.began
-        counts.end(request.endpoint or "none", request.method, request.path, response.status_code, took)
+        route = request.url_rule.rule if request.url_rule else "none"
+        count_request(name, route, request.method, response.status_code, took)
+        if response.status_code >= 400 and request.endpoint not in QUIET:  # all are counted; the gateway logs calls too
+            log(request.method, path=request.path, status=response.status_code, ms=round(took * 1000, 1))
         response.headers["X-Request-Id"] = REQUEST_ID.get() or ""
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
     @app.errorhandler(Exception)
     def boundary(error: Exception) -> Response:
-        response = as_response(problem(_known(error, settings)))
+        response = problem(_known(error))
         if isinstance(error, HTTPException):
             response.headers.extend((name, value) for name, value in error.get_headers() if name == "Allow")
         return response
 
     @app.get("/healthz")
     def healthz() -> Response:
-        return as_response(health())
+        return _json({"status": "ok"})
 
     @app.get("/readyz")
     def readyz() -> Response:
-        return as_response(readiness(settings, ready()))
+        missing = ready()
+        if missing is not None:
+            raise Unavailable(f"not ready yet: {missing}")
+        return _json({"status": "ok", "deployment": settings.deployment})
 
     @app.get("/metrics")
     def metrics() -> Response:
-        return Response(counts.text(), mimetype="text/plain")
+        return Response(exposition(), mimetype="text/plain")
 
     @app.get("/openapi.json")
     def described() -> Response:
-        return jsonify(openapi)
+        return _json(openapi)
 
     return app
 
 
-def application_of(app: Flask, settings: Settings) -> Application:
-    """The ASGI application of a function all of whose calls are Flask's; `before_end` is an extension of it."""
-    return Application(settings, lambda: app, app.extensions["tally"], before_end=app.extensions.get("before_end"))
-
-
-def _known(error: Exception, settings: Settings) -> Exception:
-    """What Flask says of a request (too large, no such address), as one of our errors."""
+def _known(error: Exception) -> Exception:
+    """What Flask says of a request (no such address), as one of our errors."""
     if not isinstance(error, HTTPException):
         return error
-    if error.code == 413:
-        return too_large(settings)
     kind = _HTTP.get(error.code or 500, Malformed if (error.code or 500) < 500 else SabuesoError)
     return kind(error.description or "")
 
 
-def as_response(reply: Reply) -> Response:
-    """The reply as Flask wants it."""
-    return Response(reply.body, reply.status, mimetype=reply.mimetype, headers=reply.headers)
+def problem(error: Exception) -> Response:
+    """The problem document of an error (RFC 9457). What nobody foresaw is logged whole, and told as internal."""
+    if not isinstance(error, SabuesoError):
+        LOG.error("unforeseen %s", type(error).__name__, exc_info=error)
+        error = SabuesoError("Something went wrong on our side; the log of this function tells more by the request_id.")
+    body = {
+        "type": TYPES + error.kind,
+        "status": error.status,
+        "title": error.title,
+        "detail": error.detail,
+        "request_id": REQUEST_ID.get(),
+        "errors": [one.as_dict() for one in error.errors],
+    }
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(json.dumps(body), error.status, headers, mimetype="application/problem+json")
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    return Response(as_text(body) + "\n", status, mimetype="application/json")
 
 
 def answer(status: int = 200, **body: Any) -> Response:
     """A JSON answer with the request's id."""
-    return as_response(as_json(status, **body))
+    return _json({**body, "request_id": REQUEST_ID.get()}, status)
 
 
 def need_token(settings: Settings) -> None:
@@ -112,3 +138,15 @@ def json_body(default: Any = None) -> Any:
     if not raw.strip() and default is not None:
         return default
     return read_json(raw)
+
+
+def read_json(raw: bytes) -> Any:
+    """The JSON value of a body. Raises Malformed."""
+    try:
+        return json.loads(raw, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"the body is not JSON: {error}") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")

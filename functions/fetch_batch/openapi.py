@@ -8,10 +8,15 @@ OPENAPI = document(
     "fetch-batch",
     "Collects what the pipelines' sources give out.",
     {
-        "/": {"post": call("Collect now, all pipelines", "fetch_results", problems=(503,))},
+        "/": {"post": call("collect_all", "Collect now, all pipelines", "fetch_results", problems=(503,))},
         "/{pipeline}": {
-            "post": call("Collect now, one pipeline", "fetch_results", problems=(404, 409, 503)),
-            "get": call("What is collected, what is missing, and the history", "fetch_status", problems=(404, 503)),
+            "post": call("collect", "Collect now, one pipeline", "fetch_results", problems=(404, 409, 503)),
+            "get": call(
+                "get_collection",
+                "What is collected, what is missing, and the history",
+                "fetch_status",
+                problems=(404, 503),
+            ),
         },
     },
 )

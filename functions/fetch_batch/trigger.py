@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from common.errors import WrongSettings
-from common.log import log
+from common.log import CALL_ID, log
 from common.pipelines import Pipeline
 from common.settings import Settings
 
@@ -53,10 +53,14 @@ def _age_s(record: dict[str, Any], now: datetime) -> float:
 
 def ask_train(pipeline: str, settings: Settings) -> str:
     """POST train/<pipeline> through the gateway; what came of it, in words. The next tick makes good a failed one."""
+    call_id = CALL_ID.get()
     try:
         answer = requests.post(
             f"{settings.gateway}/function/train/{pipeline}",
-            headers={"Authorization": f"Bearer {settings.secret('train-token')}"},
+            headers={
+                "Authorization": f"Bearer {settings.secret('train-token')}",
+                **({"X-Call-Id": call_id} if call_id else {}),  # so that one id leads through both logs
+            },
             json={"force": False},
             timeout=10,
         )
@@ -66,7 +70,7 @@ def ask_train(pipeline: str, settings: Settings) -> str:
     except WrongSettings as error:  # a secret is read when it is used, and must not cost the other pipelines their data
         missing = "; ".join(f"{one.field}: {one.detail}" for one in error.errors)
         told = f"train was not asked: {missing}. Make that secret; the next tick asks again."
-    log("fetch-batch", "asked train", pipeline=pipeline, outcome=told)
+    log("asked train", pipeline=pipeline, outcome=told)
     return told
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ class Waiting:
                 os.fsync(file.fileno())
             path.with_suffix(".part").rename(path)
         except OSError as error:
-            log("fetch-batch", "answer lost", pipeline=self.pipeline, why=f"{path}: {error.strerror}")
+            log("answer lost", logging.WARNING, pipeline=self.pipeline, why=f"{path}: {error.strerror}")
 
     def all(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """What waits for this store, oldest first: the file, and its content with the body as bytes."""
@@ -49,7 +50,7 @@ class Waiting:
             except FileNotFoundError:
                 continue  # a fetch has just stored it
             except (OSError, ValueError) as error:
-                log("fetch-batch", "answer lost", pipeline=self.pipeline, why=f"{path} can't be read: {error}")
+                log("answer lost", logging.WARNING, pipeline=self.pipeline, why=f"{path} can't be read: {error}")
                 continue
             if whole["store"] == self.store:
                 whole["body"] = None if whole["body"] is None else base64.b64decode(whole["body"])

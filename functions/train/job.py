@@ -20,6 +20,7 @@ from common.datasets import Dataset, distinct_examples
 from common.errors import AlreadyRunning, Conflict, SabuesoError, StoreUnavailable, Unavailable
 from common.executions import Execution, resume
 from common.leases import Lease, take_over
+from common.log import set_up_log
 from common.objects import Objects, open_objects
 from common.pipelines import Pipeline, pick, read_pipelines
 from common.registry import Registry
@@ -179,7 +180,7 @@ def own_scratch(folder: Path) -> Iterator[None]:
 def main(argv: list[str]) -> int:
     """`python -m train.job PIPELINE RECORD_KEY LEASE_NONCE FORCE`, started by launch.py."""
     name, key, nonce, force = argv
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    set_up_log("train")
     settings = read_settings(os.environ)
     objects = open_objects(settings)
     pipeline = pick(read_pipelines(settings.pipelines), name)

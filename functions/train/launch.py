@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import shutil
 import signal
@@ -10,16 +11,19 @@ import subprocess
 import sys
 import threading
 import time
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from common.container import memory_mb
 from common.errors import AlreadyRunning, Conflict, NotFound, SabuesoError, StoreUnavailable, Unavailable
 from common.executions import Execution, begin, has_ended, history, resume
 from common.leases import Lease, acquire
-from common.log import log
+from common.log import child_environment, log
 from common.objects import Objects
 from common.pipelines import Pipeline
 from common.registry import Registry
@@ -33,7 +37,6 @@ MEMORY_SHARE = 0.85
 LOG_END = 1500
 RELEASE_S = 10.0
 END_S = 5.0
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 FIRST: dict[str, Any] = {
     "progress": 0.0,
@@ -52,20 +55,6 @@ FIRST: dict[str, Any] = {
     "resumed_snapshot": None,
     "ancestors": [],  # the execution that was taken up, the one that it took up, and so on
 }
-
-
-def memory_limit_mb(settings: Settings) -> float | None:
-    """The limit of the settings, or the container's, if there is one below the machine's memory."""
-    if settings.train_memory_mb is not None:
-        return settings.train_memory_mb
-    for path in CGROUP_LIMITS:
-        try:
-            limit = int(Path(path).read_text())
-        except (OSError, ValueError):
-            continue
-        if limit < psutil.virtual_memory().total:
-            return limit / 1e6
-    return None
 
 
 @dataclass
@@ -110,7 +99,8 @@ class Launcher:
         except BaseException:
             lease.release()
             raise
-        job.watcher = threading.Thread(target=self._watch, args=(pipeline.name, job, record.key, lease), daemon=True)
+        watch = partial(copy_context().run, self._watch, pipeline.name, job, record.key, lease)
+        job.watcher = threading.Thread(target=watch, daemon=True)
         job.watcher.start()
         self._jobs[pipeline.name] = job
         return str(record.body["id"])
@@ -175,31 +165,37 @@ class Launcher:
 
     def _spawn(self, pipeline: str, record: Execution, lease: Lease, force: bool) -> subprocess.Popen[bytes]:
         command = self.command(pipeline, record.key, lease.nonce, "force" if force else "-")
-        environment = {**ENVIRONMENT, **self.settings.environment, "PYTHONPATH": str(FUNCTIONS)}
+        environment = {**ENVIRONMENT, **self.settings.environment, "PYTHONPATH": str(FUNCTIONS), **child_environment()}
         self._log_path(pipeline).parent.mkdir(parents=True, exist_ok=True)
         with self._log_path(pipeline).open("wb") as output:
             return subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=FUNCTIONS)
 
     def _watch(self, pipeline: str, job: Running, key: str, lease: Lease) -> None:
-        child, limit = job.child, memory_limit_mb(self.settings)
-        stopped_for_memory = False
+        child, limit = job.child, self.settings.train_memory_mb or memory_mb()
+        stopped_for_memory, told = False, 0
         while child.poll() is None:
+            told = self._pass_on_log(pipeline, told)
             if self._ending:
                 child.terminate()
             if limit is not None and not stopped_for_memory and _memory_mb(child.pid) > MEMORY_SHARE * limit:
                 stopped_for_memory = True
                 child.kill()
             time.sleep(0.5)
-        wait = Patience(self.settings.patience_s, lambda why: log("train", why or "it is back", pipeline=pipeline))
+        self._pass_on_log(pipeline, told)
+
+        def tell(why: str | None) -> None:
+            log(why or "it is back", logging.WARNING, pipeline=pipeline)
+
+        wait = Patience(self.settings.patience_s, tell)
         try:
             wait(lambda: self._record_end(pipeline, job, key, stopped_for_memory))
             wait(lambda: self._free(lease))
         except (Conflict, StoreUnavailable) as error:
-            log("train", "end not recorded", pipeline=pipeline, why=str(error))  # the next start closes it
+            log("end not recorded", logging.WARNING, pipeline=pipeline, why=str(error))  # the next start closes it
 
     def _record_end(self, pipeline: str, job: Running, key: str, stopped_for_memory: bool) -> None:
         record, code = resume(self.objects, key), job.child.returncode
-        log("train", "job ended", pipeline=pipeline, code=code, state=record.body["state"])
+        log("job ended", pipeline=pipeline, code=code, state=record.body["state"])
         if record.body["state"] != "running":
             return
         if job.cancelled:
@@ -230,7 +226,7 @@ class Launcher:
         try:
             Registry(self.settings).end_run(run_id, status)
         except SabuesoError as error:
-            log("train", "run not ended in MLflow", pipeline=pipeline, run_id=run_id, why=error.detail)
+            log("run not ended in MLflow", logging.WARNING, pipeline=pipeline, run_id=run_id, why=error.detail)
 
     def _free(self, lease: Lease) -> None:
         """Release the lease of a child that could not; its renewals changed the ETag."""
@@ -245,6 +241,23 @@ class Launcher:
 
     def _log_path(self, pipeline: str) -> Path:
         return self.settings.scratch / "logs" / f"train-{pipeline}.log"
+
+    def _pass_on_log(self, pipeline: str, told: int) -> int:
+        """What the job has logged since, in whole lines, into this process's log; where that ends.
+
+        Native code writes plain text: each of its lines becomes an event.
+        """
+        lines = b""
+        with contextlib.suppress(OSError), self._log_path(pipeline).open("rb") as file:
+            file.seek(told)
+            lines = file.read()
+        lines = lines[: lines.rfind(b"\n") + 1]
+        for line in lines.decode(errors="replace").splitlines():
+            if line.startswith("{"):
+                sys.stderr.write(f"{line}\n")
+            elif line.strip():
+                log("output of the job", pipeline=pipeline, text=line)
+        return told + len(lines)
 
     def _log_end(self, pipeline: str) -> str:
         try:

@@ -17,20 +17,35 @@ OPENAPI = document(
     {
         "/{pipeline}": {
             "post": call(
-                "Train now", "train_accepted", status=202, body=_FORCE, token=True, problems=(400, 404, 409, 503)
+                "train",
+                "Train now",
+                "train_accepted",
+                status=202,
+                body=_FORCE,
+                token=True,
+                problems=(400, 404, 409, 503),
             ),
-            "get": call("The running or last execution, and history", "train_status", problems=(404, 503)),
+            "get": call(
+                "get_training", "The running or last execution, and history", "train_status", problems=(404, 503)
+            ),
         },
         "/{pipeline}/cancel": {
-            "post": call("Stop the running training", "train_status", token=True, problems=(404, 503))
+            "post": call("cancel", "Stop the running training", "train_status", token=True, problems=(404, 503))
         },
         "/{pipeline}/promote": {
             "post": call(
-                "Let a version serve", "alias_moved", body=_VERSION, token=True, problems=(400, 404, 409, 422, 503)
+                "promote",
+                "Let a version serve",
+                "alias_moved",
+                body=_VERSION,
+                token=True,
+                problems=(400, 404, 409, 422, 503),
             )
         },
         "/{pipeline}/rollback": {
-            "post": call("Back to the champion before", "alias_moved", token=True, problems=(404, 409, 422, 503))
+            "post": call(
+                "rollback", "Back to the champion before", "alias_moved", token=True, problems=(404, 409, 422, 503)
+            )
         },
     },
 )

@@ -1,4 +1,4 @@
-"""What the stand-in gateway answers: documents of the shapes in tests/contract/schemas."""
+"""What the stand-in gateway answers: documents of the shapes in functions/schemas."""
 
 from copy import deepcopy
 from typing import Any

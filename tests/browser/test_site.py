@@ -1,22 +1,19 @@
 """Pipelines, the model card, language and the page as a whole."""
 
-import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from playwright.sync_api import Page, expect
 
 from browser import documents
 from browser.gateway import SITE, Gateway
 from browser.steps import CONTRAST, ask_why
+from shapes import validate
 
 pytestmark = [pytest.mark.browser, pytest.mark.full]
 
-SCHEMAS = Path(__file__).resolve().parents[1] / "contract" / "schemas"
 Open = Callable[..., Page]
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 
@@ -37,8 +34,7 @@ PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobil
     ],
 )
 def test_the_stand_in_answers_as_the_contract_says(schema: str, document: dict[str, Any]) -> None:
-    contract = json.loads((SCHEMAS / f"{schema}.json").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(contract).validate(document)
+    validate(document, schema)
 
 
 def test_the_first_pipeline_with_a_model_is_shown(open_page: Open, gateway: Gateway) -> None:

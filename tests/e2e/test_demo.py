@@ -7,12 +7,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from e2e.conftest import ROOT, demo_command
 from flowers import draw_folders, flower_rows, write_csv
 from ports import free_port
+from shapes import validate
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
@@ -87,7 +87,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, An
 
 def test_what_is_in_order_is_trained_and_serves_beside_what_is_not(checked: tuple[int, dict[str, Any], str]) -> None:
     code, last, said = checked
-    jsonschema.validate(last, json.loads((ROOT / "tests" / "contract" / "schemas" / "demo_check.json").read_text()))
+    validate(last, "demo_check")
     assert code == 1
     for name in ("flowers", "drawn"):
         found = last["pipelines"][name]

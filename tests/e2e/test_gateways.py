@@ -237,7 +237,7 @@ def test_every_question_is_answered_while_classify_is_redeployed(world: OnAGatew
     with Clients(world, example_row(card), {one["value"] for one in card["labels"]}) as clients:
         wait_until(lambda: clients.got >= 20)
         before = clients.got
-        world.redeploy("classify", SABUESO_THREADS="3")
+        world.redeploy("classify", SABUESO_QUEUE_S="3")
         after = clients.got
         until = time.monotonic() + 60
         while clients.got < after + 50:
@@ -252,7 +252,7 @@ def test_a_training_that_a_redeploy_interrupts_is_taken_up_by_the_clock(world: O
     world.redeploy("train", SABUESO_EPOCHS="covertype=8")  # it must run still when the redeployment strikes
     identity = force(world)
     until_train(world, lambda one: one["id"] == identity and "epoch" in one["stage"], "came to its epochs")
-    world.redeploy("train", SABUESO_EPOCHS="covertype=8", SABUESO_THREADS="3")
+    world.redeploy("train", SABUESO_EPOCHS="covertype=8", SABUESO_QUEUE_S="3")
     assert train_ended(world, identity)["state"] == "interrupted"
     taken = until_train(world, lambda one: one["resumed_from"] == identity, "taken up")
     assert train_ended(world, taken["id"])["state"] == "finished"

@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import jsonschema
 import psutil
 import pytest
 import requests
@@ -19,17 +18,15 @@ import requests
 from conftest import wait_until
 from e2e.conftest import ANSWER_S, ROOT, START_S, Demo, demo_command, wait_for
 from ports import free_port
+from shapes import validate
 
 # pytest's clock counts fixtures too: the first test waits for the demo.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(START_S + 600)]
 
-SCHEMAS = ROOT / "tests" / "contract" / "schemas"
-PROBLEM = json.loads((SCHEMAS / "problem.json").read_text())
-
 
 def valid(answer: requests.Response, schema: str) -> dict[str, object]:
     body = answer.json()
-    jsonschema.validate(body, json.loads((SCHEMAS / f"{schema}.json").read_text()))
+    validate(body, schema)
     return dict(body)
 
 
@@ -115,19 +112,21 @@ def test_bad_input_gets_a_problem_that_names_the_field_and_the_next_request_work
         told = f"{name} {str(given)[:80]}: {answer.status_code} {answer.text[:200]}"
         assert answer.status_code == status, told
         assert answer.headers["Content-Type"] == "application/problem+json", told
-        jsonschema.validate(answer.json(), PROBLEM)
+        validate(answer.json(), "problem")
         if field is not None:
             assert field in [one["field"] for one in answer.json()["errors"]], told
         assert requests.post(demo.url("classify/covertype"), json=example_row(demo), timeout=60).status_code == 200
 
 
-def test_the_scratch_folder_of_classify_holds_bundles_alone(demo: Demo) -> None:
-    assert {path.name for path in (demo.home / "scratch" / "classify").iterdir()} == {"bundles"}
+def test_the_scratch_folder_of_classify_holds_bundles_and_metrics_alone(demo: Demo) -> None:
+    scratch = demo.home / "scratch" / "classify"
+    assert {path.name for path in scratch.iterdir()} == {"bundles", "downloads", "metrics"}
+    assert not list((scratch / "downloads").iterdir())
 
 
 def test_the_gateway_has_the_paths_of_openfaas(demo: Demo) -> None:
     listed = requests.get(f"{demo.gateway}/system/functions", timeout=30).json()
-    jsonschema.validate(listed, json.loads((SCHEMAS / "functions.json").read_text()))
+    validate(listed, "functions")
     assert {one["name"] for one in listed} == {"fetch-batch", "train", "classify"}
     later = requests.post(f"{demo.gateway}/async-function/fetch-batch/covertype", timeout=30)
     assert (later.status_code, bool(later.headers["X-Call-Id"])) == (202, True)
@@ -227,7 +226,7 @@ def test_ctrl_c_stops_everything_and_a_second_run_does_nothing_twice(demo: Demo)
     )
     assert done.returncode == 0, done.stderr
     last = json.loads(done.stdout.strip().splitlines()[-1])
-    jsonschema.validate(last, json.loads((SCHEMAS / "demo_check.json").read_text()))
+    validate(last, "demo_check")
     assert {name: one["decision"] for name, one in last["pipelines"].items()} == {
         "covertype": "skipped",
         "pets": "skipped",

@@ -11,13 +11,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import requests
 
 from conftest import Served
-from door import PROBLEM, Nginx, by_socket, call, make_gateway, problem_of
+from door import Nginx, by_socket, call, make_gateway, problem_of
 from servers import ROOT
+from shapes import validate
 
 pytestmark = [pytest.mark.integration, pytest.mark.full]
 TOKEN = {"Authorization": "Bearer a-token"}
@@ -257,7 +257,7 @@ def test_what_nginx_itself_refuses_is_told_in_our_shape(
 ) -> None:
     status, body = by_socket(door, f"{request_line}\r\nHost: localhost\r\n{header}\r\nConnection: close\r\n\r\n")
     problem = json.loads(body)
-    jsonschema.validate(problem, PROBLEM)
+    validate(problem, "problem")
     assert (status, problem["status"], problem["type"]) == (wanted, wanted, "urn:sabueso:problem:malformed")
 
 

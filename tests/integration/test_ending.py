@@ -13,14 +13,21 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from flask import Flask
 
-from conftest import Served
+from common.datasets import Dataset
+from common.executions import history
+from common.leases import held_by
+from common.objects import FolderObjects
+from conftest import TOKEN, Served, wait_until
 from deployed import Function, environment_alone
+from flowers import flower_rows
 from servers import ROOT, missing
+from stored import add_rows
 
 pytestmark = pytest.mark.integration
 
@@ -66,6 +73,27 @@ def test_a_call_that_is_being_answered_ends_well(
     call.join(20)
     assert [answer.status_code for answer in answers] == [200]
     assert code(one) == 0
+
+
+def test_a_training_is_left_as_interrupted_for_whoever_takes_it_up(
+    function: Callable[..., Function], tmp_path: Path
+) -> None:
+    """Its parent records it and gives the lease back before it ends; else the next one would wait for both."""
+    store = FolderObjects(tmp_path / "store")
+    dataset = Dataset(store, "flowers")
+    dataset.set_source({"type": "table", "location": "rows.csv", "params": {}})
+    add_rows(dataset, 1, flower_rows(100))
+    one = function("train", SABUESO_PIPELINES=str(ROOT / "tests" / "pipelines"))
+    assert requests.post(f"{one.url}/flowers", headers=TOKEN, timeout=20).status_code == 202
+
+    def newest() -> dict[str, Any]:
+        return history(store, "flowers", "train", most=1)[0].body
+
+    wait_until(lambda: newest()["snapshot"] is not None)  # then it waits for an MLflow that is not there
+    end(one)
+    assert code(one) == 0
+    assert newest()["state"] == "interrupted"
+    assert held_by(store, "jobs/flowers/train.json") is None
 
 
 def test_a_body_that_is_still_being_sent_is_waited_for(function: Callable[..., Function]) -> None:

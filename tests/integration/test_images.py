@@ -123,6 +123,7 @@ def test_an_image_holds_its_function_compiled_and_nothing_else(image: Callable[[
         "server.py",
         "common",
         "pipelines",
+        "schemas",
         FOLDERS[name],
     }
     sources = list(home.rglob("*.py"))

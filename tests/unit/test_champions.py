@@ -22,7 +22,30 @@ def test_a_new_champion_takes_over_at_the_next_look(serving, second):
     serving.look()
     assert serving.predict() == ("large", "2")
     assert serving.client.get("/flowers").json["model"]["version"] == "2"
-    assert not [name for name in serving.kept() if name.startswith("bundles/flowers/1/")]
+
+
+def test_two_bundles_of_a_pipeline_stay_in_the_folder(serving, second):
+    for version in ("2", "3"):
+        serving.mlflow.register("flowers", version, second)
+        serving.look()
+    folders = {name.split("/")[2] for name in serving.kept() if name.startswith("bundles/flowers/")}
+    assert folders == {"2", "3", "kept-version"}
+
+
+def test_a_bundle_is_not_in_its_place_before_all_of_it_has_come(serving, second):
+    answer, seen = serving.mlflow.app.wsgi_app, []
+
+    def watched(environ, start_response):
+        if "m-flowers-2" in environ["PATH_INFO"] + environ["QUERY_STRING"]:
+            seen.append([name for name in serving.kept() if name.startswith("bundles/flowers/2")])
+        return answer(environ, start_response)
+
+    serving.mlflow.app.wsgi_app = watched
+    serving.mlflow.register("flowers", "2", second)
+    serving.look()
+    assert len(seen) == 4  # the list, its three files
+    assert not any(seen)
+    assert serving.predict() == ("large", "2")
 
 
 def test_moving_the_alias_back_moves_the_champion_back(serving, second):
@@ -122,7 +145,7 @@ def test_a_refused_bundle_is_not_fetched_at_every_look(serving, second, tmp_path
 
 
 @pytest.mark.parametrize("cause", ["key", "listing"])
-def test_a_refused_bundle_whose_cause_was_mended_is_taken_without_a_restart(serving, second, clock, capsys, cause):
+def test_a_refused_bundle_whose_cause_was_mended_is_taken_without_a_restart(serving, second, clock, caplog, cause):
     serving.champions.clock = clock
     folder = serving.mlflow.register("flowers", "2", second)
     mended = serving.settings.secrets / "bundle-key" if cause == "key" else folder
@@ -132,7 +155,8 @@ def test_a_refused_bundle_whose_cause_was_mended_is_taken_without_a_restart(serv
     for _ in range(3):
         serving.look()
     assert serving.predict() == ("small", "1")
-    assert capsys.readouterr().err.count("the new champion was refused") == 1
+    told = [one.facts["why"] for one in caplog.records if one.message == "refresh failed"]
+    assert sum("the new champion was refused" in why for why in told) == 1
     away.rename(mended)
     if cause == "listing":
         clock.now += 20 * serving.settings.refresh_s
@@ -229,7 +253,7 @@ def test_a_download_that_broke_off_is_begun_anew(make_settings, serve, mlflow):
     broken[0] = False
     serving.look()
     assert serving.predict() == ("small", "1")
-    assert not [name for name in serving.kept() if ".part" in name]
+    assert not [name for name in serving.kept() if name.startswith("parts")]
 
 
 def test_a_missing_model_is_the_matter_of_its_pipeline_alone(serving):

@@ -5,7 +5,8 @@ import pytest
 
 from classify.explain import explain_pictures
 from flowers import as_record, draw, encode, flower_rows
-from serving import ROW, validate, validate_problem
+from serving import ROW, validate_problem
+from shapes import validate
 
 CONTRACT = {"labels": [{"value": "cat"}, {"value": "dog"}], "features": {"image_size": 65, "centre": 0.75}}
 

@@ -102,10 +102,10 @@ def test_the_run_of_a_training_that_nobody_takes_up_is_ended_and_its_pictures_le
 
 
 @pytest.mark.parametrize(("then", "state", "status"), ENDS[:2])
-def test_an_end_is_recorded_without_mlflow_too(launched, store, gate, capsys, then, state, status):
+def test_an_end_is_recorded_without_mlflow_too(launched, store, gate, caplog, then, state, status):
     record, _ = left_by(launched, store, gate, then, state)
     assert record["state"] == state
-    assert "run not ended in MLflow" in capsys.readouterr().err
+    assert "run not ended in MLflow" in caplog.text
 
 
 def test_pages_of_mapped_files_are_no_memory_that_a_training_needs(launched, store):
@@ -236,7 +236,7 @@ UNTIL_THE_STORE_IS_AWAY = "import os, time\nwhile os.path.isdir({root!r}): time.
     ],
 )
 def test_an_end_that_the_store_did_not_take_is_recorded_when_it_is_back(
-    launched, store, monkeypatch, capsys, then, state
+    launched, store, monkeypatch, caplog, then, state
 ):
     monkeypatch.setattr(patience, "FIRST_PAUSE_S", 2.0)
     line = UNTIL_THE_STORE_IS_AWAY.format(root=str(store.root)) + then
@@ -245,17 +245,17 @@ def test_an_end_that_the_store_did_not_take_is_recorded_when_it_is_back(
     if state == "cancelled":
         with pytest.raises(StoreUnavailable):
             launcher.cancel("flowers")
-    wait_until(lambda: "can't be used" in capsys.readouterr().err, 20)
+    wait_until(lambda: "can't be used" in caplog.text, 20)
     away.rename(store.root)
     with pytest.raises(AlreadyRunning):
         launcher.start(pick(read_pipelines(launcher.settings.pipelines), "flowers"), force=False)
     assert ended(store)["state"] == state
 
 
-def test_an_end_is_not_waited_with_for_ever(launched, store, capsys):
+def test_an_end_is_not_waited_with_for_ever(launched, store, caplog):
     launched(UNTIL_THE_STORE_IS_AWAY.format(root=str(store.root)), SABUESO_PATIENCE_S="0.1")
     away = store.root.rename(store.root.with_name("away"))
-    wait_until(lambda: "end not recorded" in capsys.readouterr().err, 20)
+    wait_until(lambda: "end not recorded" in caplog.text, 20)
     away.rename(store.root)
     assert history(store, "flowers", "train")[0].body["state"] == "running"
 
@@ -315,3 +315,11 @@ def test_a_run_that_a_version_was_registered_in_is_not_taken_up(launched, store)
         record = ended(store)
         assert (record["resumed_snapshot"], record["run_id"]) == ("s", None)
         time.sleep(0.005)
+
+
+def test_what_a_job_writes_as_plain_text_becomes_events_of_the_log(launched, store, caplog):
+    caplog.set_level("INFO", "sabueso")
+    launched("print('from native code', flush=True)")
+    ended(store)
+    found = [record.facts for record in caplog.records if record.getMessage() == "output of the job"]
+    assert found == [{"pipeline": "flowers", "text": "from native code"}]

@@ -3,9 +3,7 @@
 import csv
 import io
 import json
-from pathlib import Path
 
-import jsonschema
 import pytest
 
 from common.datasets import Dataset
@@ -13,9 +11,8 @@ from common.pipelines import read_pipelines
 from fake_mlflow import FakeMlflow
 from flowers import COLUMNS, draw, encode, flower_rows, write_csv
 from provenance import lineage
+from shapes import validate
 from stored import grow, listed
-
-SCHEMA = json.loads((Path(__file__).parents[1] / "contract" / "schemas" / "lineage.json").read_text())
 
 
 @pytest.fixture(params=["flowers", "pets"])
@@ -42,7 +39,7 @@ def ask(capsys, *words, code=0):
     if code:
         return told
     body = json.loads(out)
-    jsonschema.validate(body, SCHEMA)
+    validate(body, "lineage")
     return body
 
 

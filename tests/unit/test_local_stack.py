@@ -31,9 +31,9 @@ def test_only_fetch_batch_has_a_schedule() -> None:
 
 def test_a_process_gets_the_stack_the_local_places_and_nothing_else_of_the_shell(tmp_path: Path) -> None:
     (classify,) = [one for one in read_stack({}) if one.name == "classify"]
-    machine = {"PATH": "/bin", "EDITOR": "vi", "AWS_SECRET_ACCESS_KEY": "x", "SABUESO_THREADS": "2"}
+    machine = {"PATH": "/bin", "EDITOR": "vi", "AWS_SECRET_ACCESS_KEY": "x", "SABUESO_CALLS": "2"}
     found = local_environment(classify, machine, 1234, tmp_path, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
-    assert (found["PORT"], found["FUNCTION"], found["SABUESO_THREADS"]) == ("1234", "classify", "2")
+    assert (found["PORT"], found["FUNCTION"], found["SABUESO_CALLS"]) == ("1234", "classify", "2")
     assert found["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:9"
     assert not {"EDITOR", "AWS_SECRET_ACCESS_KEY"} & set(found)
 

@@ -1,7 +1,6 @@
 """One decoder for every picture: whatever the file, equal pictures are equal, and what is none is told."""
 
 import io
-import signal
 import subprocess
 import sys
 import threading
@@ -191,29 +190,6 @@ def test_large_pictures_are_decoded_one_after_another(monkeypatch):
     body = encode(gradient("RGB", (2000, 1500)))
     together(*[lambda: pictures.decode_picture(body, 32)] * 4)
     assert most == 1
-
-
-def test_large_pictures_are_decoded_one_after_another_in_forked_processes_too():
-    script = """
-import os, signal, time
-from common import pictures
-from common.forks import SharedLock
-pictures.share_large(SharedLock())
-if (holder := os.fork()) == 0:
-    with pictures._one_large:
-        time.sleep(60)
-time.sleep(0.5)
-if os.fork() == 0:
-    began = time.monotonic()
-    with pictures._one_large:
-        os._exit(0 if time.monotonic() - began > 0.3 else 1)
-time.sleep(0.5)
-os.kill(holder, signal.SIGKILL)  # its lock goes with it
-print(sorted(os.wait()[1] for _ in range(2)))
-"""
-    environment = {"PYTHONPATH": str(Path(pictures.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout == f"[0, {signal.SIGKILL}]\n", done.stderr
 
 
 def test_reading_the_module_opens_nothing():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from common.cores import cores
+from common.container import cores
 from common.errors import WrongSettings
 from common.settings import VARIABLES, read_settings
 from common.web import make_app
@@ -15,7 +15,7 @@ def test_an_empty_environment_gives_every_default():
     assert settings.store is None
     assert settings.secrets == Path("/var/openfaas/secrets")
     assert (settings.lease_s, settings.refresh_s, settings.max_body_mb) == (60, 15, 20)
-    assert settings.threads == cores()
+    assert settings.workers == min(cores(), 4)
     assert settings.min_interval_s is settings.samples_per_batch is None
     assert (settings.pipelines / "pets.toml").is_file()
 
@@ -32,7 +32,7 @@ def test_all_mistakes_are_told_together_each_with_its_name_and_value():
         "SABUESO_STORE": "relative/folder",
         "SABUESO_LEASE_S": "soon",
         "SABUESO_MAX_BODY_MB": "-1",
-        "SABUESO_THREADS": "0",
+        "SABUESO_CALLS": "0",
         "MLFLOW_TRACKING_URI": "mlflow:5000",
         "SABUESO_SCRATCH": "here",
         "SABUESO_TRIGGER": "perhaps",

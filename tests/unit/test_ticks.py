@@ -1,6 +1,7 @@
 """One tick over all pipelines: what goes wrong with one, or beside it, keeps no data from the others."""
 
 import json
+import logging
 
 import pytest
 from flask import Flask
@@ -53,7 +54,8 @@ def tick(client):
     return answer.json["results"]
 
 
-def test_a_missing_token_is_told_with_its_path_and_keeps_no_pipeline_from_its_data(client, secrets, asked, capfd):
+def test_a_missing_token_is_told_with_its_path_and_keeps_no_pipeline_from_its_data(client, secrets, asked, caplog):
+    caplog.set_level(logging.INFO, "sabueso")
     (secrets / "train-token").unlink()
     client = client()
     assert [result["stored"] for result in tick(client)] == [1, 4]
@@ -63,8 +65,8 @@ def test_a_missing_token_is_told_with_its_path_and_keeps_no_pipeline_from_its_da
     assert flowers["training"].startswith("30 examples and no version yet: train was not asked: train-token: ")
     assert told in flowers["training"]
     assert "Make that secret" in flowers["training"]
-    log = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "asked train" in line]
-    assert [(line["pipeline"], told in line["outcome"]) for line in log] == [("flowers", True)]
+    log = [record.facts for record in caplog.records if record.message == "asked train"]
+    assert [(facts["pipeline"], told in facts["outcome"]) for facts in log] == [("flowers", True)]
     (secrets / "train-token").write_text("the-train-token")
     tick(client)
     assert asked == ["flowers"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 FUNCTIONS = Path(__file__).resolve().parents[2]
 MODULES = (
-    *("common/brief.py", "common/errors.py", "common/features.py", "common/pictures.py", "common/network.py"),
+    *("common/errors.py", "common/features.py", "common/pictures.py", "common/network.py"),
     "train/report/pyfunc_model.py",
 )
 

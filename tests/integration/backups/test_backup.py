@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from backup_site import Site
@@ -22,14 +21,14 @@ from backups.manifest import Manifest
 from conftest import wait_until
 from integration.backups.conftest import HANG, WAIT, arguments_of, begun
 from servers import ROOT
+from shapes import validate
 
 pytestmark = [pytest.mark.integration, pytest.mark.full]
-SCHEMA = ROOT / "tests" / "contract" / "schemas" / "backup_manifest.json"
 
 
 def test_a_backup_says_what_it_holds_and_is_for_its_owner_alone(full: Site, made: Path) -> None:
     manifest = json.loads((made / "manifest.json").read_text())
-    jsonschema.validate(manifest, json.loads(SCHEMA.read_text()))
+    validate(manifest, "backup_manifest")
     assert manifest["database"]["rows"] == {"experiments": 2, "a_run": 4}
     assert manifest["vanished"] == 0
     found = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}

@@ -1,10 +1,10 @@
-"""A function works on as many inputs at once as its container has cores."""
+"""What a function may use is what its container has."""
 
 import os
 
 import pytest
 
-from common.cores import cores
+from common.container import cores, memory_mb
 
 HERE = len(os.sched_getaffinity(0))
 
@@ -34,3 +34,11 @@ def test_so_does_that_of_older_systems(tmp_path, quota, wanted):
 
 def test_without_a_limit_all_that_the_process_may_use_are_taken(tmp_path):
     assert cores(tmp_path) == HERE
+
+
+@pytest.mark.parametrize(("limit", "wanted"), [("536870912", 536.870912), ("max", None), (str(2**63 - 4096), None)])
+@pytest.mark.parametrize("path", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_the_container_s_memory_limit_counts(tmp_path, path, limit, wanted):
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_text(f"{limit}\n")
+    assert memory_mb(tmp_path) == wanted

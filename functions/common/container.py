@@ -1,4 +1,4 @@
-"""How many processor cores this process may use: those of the machine, or fewer where a container is limited."""
+"""What this process may use: cores and memory of the machine, or less where a container is limited."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ def cores(cgroup: Path = CGROUP) -> int:
         here = os.cpu_count() or 1
     limit = _limit(cgroup)
     return here if limit is None else max(1, min(here, -(-limit[0] // limit[1])))
+
+
+def memory_mb(cgroup: Path = CGROUP) -> float | None:
+    """The container's limit (cgroup v2, then v1), in 10^6 bytes; None without one below the machine's memory."""
+    for path in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            limit = int((cgroup / path).read_text())
+        except (OSError, ValueError):  # `max`
+            continue
+        if limit < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+            return limit / 1e6
+    return None
 
 
 def _limit(cgroup: Path) -> tuple[int, int] | None:

@@ -1,0 +1,160 @@
+"""How much a worker takes on at once. What is beyond is told to come again, at once or after a short wait.
+
+The server in front gives every connection a thread, so that health is answered whatever the others do. A body is read
+before its call counts, the first bytes at least: who sends slowly keeps nobody from an answer.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+from werkzeug.wsgi import ClosingIterator
+
+from common.errors import Busy, Malformed, TooLarge
+from common.settings import Settings
+
+# A worker's connections; further ones wait.
+CONNECTIONS = 256
+# Seconds that a body may take.
+BODY_S = 10.0
+# Of a body: what is read before its call counts; what is read before it needs room, and so usual pictures never do; at
+# a time. There is room for one body of the largest size, or more that are smaller. One that is smaller than FIRST is
+# read in the call's own thread, where another would cost as much as the answer: a slow one is refused when it ends, or
+# when the watchdog in front cuts it (read_timeout).
+FIRST, SMALL, PART = 65_536, 1_000_000, 65_536
+# Calls that compute at once; answers that are made while they are sent, since a slow reader holds such a one.
+SLOTS, STREAMS = 2, 4
+CALL, READING = "sabueso.call", "sabueso.reading"
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Any], Iterable[bytes]]
+
+
+class Admission:
+    """One worker's. What a call is given it has until its answer is sent."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._places = threading.BoundedSemaphore(settings.calls)
+        self._slots, self._streams = threading.BoundedSemaphore(SLOTS), threading.BoundedSemaphore(STREAMS)
+        self._room, self._given = settings.max_body, threading.Condition()
+        self._readers = ThreadPoolExecutor(CONNECTIONS, "body")
+
+    def around(self, app: Wsgi) -> Wsgi:
+        """The WSGI application whose calls may be admitted."""
+
+        def admitting(environ: Environ, start_response: Any) -> Iterable[bytes]:
+            call, whole = ExitStack(), list[str]()
+            environ[CALL] = call
+
+            def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+                whole[:] = [name for name, _ in headers if name == "Content-Length"]
+                return start_response(status, headers, *error)
+
+            with call:
+                answer = app(environ, start)
+                if not whole:  # it is made while it is sent
+                    return ClosingIterator(answer, call.pop_all().close)
+                with closing(answer):  # type: ignore[type-var]
+                    text = b"".join(answer)
+            reading = environ.get(READING)
+            return [text] if reading is None or reading.done() else _after(reading, text)
+
+        return admitting
+
+    def take_place(self, environ: Environ) -> None:
+        """The right to be answered at all. Raises Busy."""
+        if not self._places.acquire(blocking=False):
+            raise Busy("as many calls as this worker takes are being answered")
+        environ[CALL].callback(self._places.release)
+
+    def read_body(self, environ: Environ) -> io.BytesIO:
+        """The call's body, whole; from then on the call counts. Raises Busy, TooLarge, and Malformed if the body is cut
+        short or comes too slowly.
+        """
+        length, most = environ.get("CONTENT_LENGTH"), self.settings.max_body
+        wanted = int(length) if length else most + 1
+        if length and wanted > most:
+            raise self._too_large()
+        body, until = io.BytesIO(), time.monotonic() + BODY_S
+        if wanted <= FIRST:
+            _fill(body, environ["wsgi.input"], wanted, until)
+        else:
+            self._read(environ, body, FIRST, until)
+        self.take_place(environ)
+        if body.tell() == FIRST:
+            self._read(environ, body, min(SMALL, wanted), until)
+        if body.tell() == SMALL < wanted:
+            self._take_room(environ[CALL], min(wanted, most))
+            self._read(environ, body, wanted, until)
+        if body.tell() > most:
+            raise self._too_large()
+        if length and body.tell() < wanted:
+            raise Malformed(f"the body ended after {body.tell()} of {wanted} bytes")
+        body.seek(0)
+        return body
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """The right to compute. Raises Busy if none comes free in time."""
+        if not self._slots.acquire(timeout=self.settings.queue_s):
+            raise Busy(f"no other call ended within {self.settings.queue_s:g} s")
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def begin_stream(self, environ: Environ) -> None:
+        """The right to an answer that is made while it is sent. Raises Busy if none comes free in time."""
+        if not self._streams.acquire(timeout=self.settings.queue_s):
+            raise Busy("as many long answers as this worker sends are still being read")
+        environ[CALL].callback(self._streams.release)
+
+    def _read(self, environ: Environ, body: io.BytesIO, size: int, until: float) -> None:
+        """`_fill` in another thread, so that it can be given up: a read has no time limit."""
+        environ[READING] = self._readers.submit(_fill, body, environ["wsgi.input"], size, until)
+        try:
+            environ[READING].result(max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            raise _too_slow() from None
+
+    def _take_room(self, call: ExitStack, size: int) -> None:
+        with self._given:
+            if not self._given.wait_for(lambda: self._room >= size, self.settings.queue_s):
+                raise Busy("as many large bodies as this worker keeps are being answered")
+            self._room -= size
+        call.callback(self._give_room, size)
+
+    def _give_room(self, size: int) -> None:
+        with self._given:
+            self._room += size
+            self._given.notify_all()
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The body may have {self.settings.max_body_mb:g} MB at most (SABUESO_MAX_BODY_MB).")
+
+
+def _fill(body: io.BytesIO, given: Any, size: int, until: float) -> None:
+    """Read until the body has that size, or ends. Raises Malformed once the time is over."""
+    while body.tell() < size and (part := given.read(min(PART, size - body.tell()))):
+        body.write(part)
+        if time.monotonic() > until:
+            raise _too_slow()
+
+
+def _too_slow() -> Malformed:
+    return Malformed(f"the body did not come within {BODY_S:g} s")
+
+
+def _after(reading: Future[None], text: bytes) -> Iterator[bytes]:
+    """An answer that is sent before a slow body has ended.
+
+    The server takes the body away when the answer is over, and would keep every thread of Python waiting for the read.
+    """
+    yield text
+    wait([reading])
