@@ -1,93 +1,91 @@
-"""The champions' bundles for a benchmark: given ones, or the shipped pipelines trained for a short time."""
+"""The champions' bundles for a benchmark: given ones, or the shipped pipelines trained for a short time.
+
+`python -m benchmarks.champions SPEC FOLDER` trains one: the bundle into FOLDER/serving, and the same network as a
+SavedModel into FOLDER/saved.
+"""
 
 from __future__ import annotations
 
 import csv
-import os
+import json
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from benchmarks.quality_data import ROOT, Spec, given_task, shared_tasks
+from benchmarks.quality import trained
+from benchmarks.quality_data import Spec, given_task, pipeline_of, read_train, shared_tasks
+from benchmarks.quality_train import end_with_stdin
+from benchmarks.telling import tell
+from benchmarks.wrk import Unmeasured
 from local.drawings import draw_pets
 from local.made_up_rows import COLUMNS, made_up_rows
-from train.fit import ENVIRONMENT
 
 TASKS = ("pets", "covertype")
-MADE_UP_ROWS, DRAWINGS, FEW = 3000, 200, 12
-
-
-class NoBundles(Exception):
-    """Why there are none to serve."""
+MADE_UP_ROWS, DRAWINGS = 3000, 200
+BUNDLES = "*/serving/contract.json"
 
 
 @dataclass(frozen=True)
 class Champions:
-    """Bundles by pipeline (`serving`; for peers `saved` too), the data they came from, and the photographs at hand."""
+    """Bundles by pipeline (each beside `saved` for peers), a photograph, and where all that came from."""
 
-    folder: Path
-    pipelines: list[str]
-    photos: list[Path]
-    told: str
-
-    def bundle(self, pipeline: str) -> Path:
-        return self.folder / pipeline / "serving"
+    bundles: dict[str, Path]
+    photo: Path
+    source: str
 
 
-def find_champions(given: Path | None, work: Path, budget_s: float, tell: Callable[[str], None]) -> Champions:
-    """Those of the folder that is given; where it has none, trained into it. Raises NoBundles."""
-    folder = (given or work / "bundles").resolve()
-    photos = _photos(work)
-    names = sorted(path.parts[-3] for path in folder.glob("*/serving/contract.json"))
-    if names:
-        return Champions(folder, names, photos, f"of {folder}")
-    tasks, data = _tasks(work)
-    for task in tasks:
-        tell(f"training {task.pipeline} for {budget_s:g} s on {data} ...")
-        _train(replace(task, budget_s=budget_s), folder / task.pipeline)
-    return Champions(folder, sorted(TASKS), photos, f"trained for {budget_s:g} s on {data}")
+def find_champions(given: Path | None, work: Path, budget_s: int) -> Champions:
+    """Those of the folder that is given; where it has none, trained into it. Raises Unmeasured."""
+    folder = (given or work / "trained").resolve()
+    tasks, data = _tasks(work / "made-up")
+    photo = min(Path(tasks[0].test).glob("*/*.jpg"))
+    source = f"of {folder}"
+    if not list(folder.glob(BUNDLES)):
+        source = f"trained for {budget_s} s each on {data}"
+        for task in tasks:
+            target = folder / task.pipeline
+            target.mkdir(parents=True, exist_ok=True)
+            if not trained(replace(task, budget_s=budget_s), target, "benchmarks.champions"):
+                raise Unmeasured(f"the training of {task.pipeline} failed")
+    return Champions({path.parts[-3]: path.parent for path in sorted(folder.glob(BUNDLES))}, photo, source)
 
 
-def _photos(work: Path) -> list[Path]:
-    """Of the shared data; drawings where there are none."""
-    shared = Path(shared_tasks()["pets"].test)
-    if not shared.is_dir():
-        shared = work / "photos"
-        draw_pets(shared, FEW, 2)
-    return sorted(shared.glob("*/*.jpg"))
-
-
-def _tasks(work: Path) -> tuple[list[Spec], str]:
-    """What to train on: the shared data, or rows and drawings that are made up."""
+def _tasks(folder: Path) -> tuple[list[Spec], str]:
+    """What to train on: the shared data, or drawings and rows that are made up in the folder."""
     shared = shared_tasks()
-    tasks = [replace(shared[name], model="ours", seed=1) for name in TASKS]
-    if all(Path(path).exists() for task in tasks for path in (task.train, task.test)):
-        return tasks, "the shared data"
-    folder = work / "made-up"
-    draw_pets(folder / "pets", DRAWINGS, 1)
-    rows = folder / "covertype.csv"
-    with rows.open("w", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *made_up_rows(MADE_UP_ROWS, 1)])
-    made = [given_task(folder / "pets", folder / "pets"), given_task(rows, rows)]
-    return [replace(task, model="ours", seed=1) for task in made], "drawings and made-up rows"
+    tasks, data = [shared[name] for name in TASKS], "the shared data"
+    if not all(Path(path).exists() for task in tasks for path in (task.train, task.test)):
+        draw_pets(folder / "pets", DRAWINGS, 1)
+        rows = folder / "covertype.csv"
+        with rows.open("w", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *made_up_rows(MADE_UP_ROWS, 1)])
+        tasks, data = [given_task(path, path) for path in (folder / "pets", rows)], "drawings and made-up rows"
+    return [replace(task, model="ours", seed=1) for task in tasks], data
 
 
-def _train(spec: Spec, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    places = os.pathsep.join(str(ROOT / part) for part in ("scripts", "functions"))
-    log = folder / "training.log"
-    with log.open("wb") as output:
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.champions_train", spec.as_json(), str(folder)],
-            env={**ENVIRONMENT, **os.environ, "PYTHONPATH": places},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            check=False,
-        )
-    if done.returncode:
-        raise NoBundles(f"the training of {spec.pipeline} failed; {log} ends:\n{log.read_text()[-2000:]}")
+def main(argv: list[str]) -> int:
+    import train.bundle.make_bundle as making
+    from benchmarks import quality_ours
+
+    end_with_stdin()
+    spec, folder = Spec(**json.loads(argv[0])), Path(argv[1])
+    pipeline, write_network = pipeline_of(spec), making.write_network
+
+    def write_both(serving: Any, target: Path) -> None:
+        """The serving network is made, written and forgotten inside make_bundle."""
+        serving.export(str(folder / "saved"), verbose=False)
+        write_network(serving, target)
+
+    making.write_network = write_both  # type: ignore[assignment]
+    with tempfile.TemporaryDirectory() as scratch:
+        quality_ours.fit(pipeline, *read_train(spec, pipeline), time.monotonic(), Path(scratch), tell)
+        shutil.copytree(Path(scratch) / "serving", folder / "serving")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

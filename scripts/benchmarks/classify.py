@@ -1,82 +1,63 @@
-"""How fast classify answers, beside its peers with the same network and the floor with no HTTP, in one run."""
+"""How fast classify answers, with one worker and with two, beside its peers with the same network."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import re
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from http.client import HTTPException
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-from benchmarks.bars import BULK_ROWS, KINDS
-from benchmarks.champions import Champions, NoBundles, find_champions
-from benchmarks.classify_ours import Ours
-from benchmarks.classify_peers import Peers
-from benchmarks.classify_rounds import Rounds, told
-from benchmarks.generator import Generator
-from benchmarks.growth import run_growth
-from benchmarks.peer_list import PEERS
-from benchmarks.probes import Probe, read_probe
+import psutil
+
+from benchmarks.arguments import names, whole_number
+from benchmarks.bars import KINDS, OURS, WORKERS, bars, medians
+from benchmarks.champions import find_champions
+from benchmarks.ours import Ours
+from benchmarks.peers import CONFIGURATIONS, peer_candidates
 from benchmarks.quality_data import KEY, ROOT
-from benchmarks.served import NotServing
-from benchmarks.serving_ours import Mlflow, copy_pipelines
+from benchmarks.questions import ours, read_question
+from benchmarks.server import Candidate
+from benchmarks.telling import print_table, tell
+from benchmarks.wrk import Unmeasured, find_wrk
 
 FUNCTIONS = ROOT / "functions"
-NAMES = tuple(peer.name for peer in PEERS)
+NAMES = list(CONFIGURATIONS)
+COLUMNS = ("calls_per_s", "p50_ms", "p99_ms", "cpu_ms", "pss_mb", "start_s")
+TRY_S, DISTURBED = 3, 0.1
+UNMEASURED = (Unmeasured, OSError, ValueError, HTTPException, psutil.Error)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def main(argv: list[str]) -> int:
+    """0: every measured bar passes; 1: one fails, or a peer could not be measured; 2: ours could not."""
+    parser = argparse.ArgumentParser(prog="scripts/bench classify", description=__doc__)
     parser.add_argument("--peers", action="store_true", help="other servers too, each in an environment in .bench/")
-    parser.add_argument("--only", type=_peers, metavar="NAME,NAME", help=f"of the peers; default: {','.join(NAMES)}")
-    parser.add_argument("--rounds", type=_count, default=3, metavar="N", help="medians of so many (default: 3)")
-    parser.add_argument("--seconds", type=_seconds, default=4, help="for each measurement (default: 4)")
-    parser.add_argument("--budget", type=_seconds, default=20, help="of each training (default: 20)")
+    parser.add_argument("--only", type=names(NAMES), metavar="NAME,NAME", help=f"of the peers: {','.join(NAMES)}")
+    parser.add_argument("--rounds", type=whole_number(1, 100), default=5, metavar="N", help="medians of so many (5)")
+    parser.add_argument("--seconds", type=whole_number(1, 600), default=5, help="for each measurement (5)")
+    parser.add_argument("--csv", type=whole_number(1, 200_000), default=100_000, metavar="ROWS", help="in one call")
+    parser.add_argument("--budget", type=whole_number(1, 600), default=20, help="seconds of each training (20)")
     parser.add_argument("--bundles", type=Path, metavar="DIR", help="PIPELINE/serving, PIPELINE/saved; made if empty")
     parser.add_argument("--key", default=KEY, help="the bundle-key of given bundles")
     parser.add_argument("--pipelines", type=Path, default=FUNCTIONS / "pipelines", metavar="DIR", help="of the bundles")
     parser.add_argument("--functions", type=Path, default=FUNCTIONS, metavar="DIR", help="those of another checkout")
-    parser.add_argument("--csv", type=_rows, default=BULK_ROWS, metavar="ROWS", help="in one call (default: 100000)")
-    parser.add_argument("--growth", action="store_true", help="ours alone, against size, rows, pipelines, replicas")
-    parser.add_argument("--charts", type=Path, metavar="DIR", help="what --growth found, as SVG")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object for programs")
-
-
-def _peers(text: str) -> list[str]:
-    names = text.split(",")
-    if wrong := [name for name in names if name not in NAMES]:
-        raise argparse.ArgumentTypeError(f"no peer {', '.join(wrong)}; there are: {', '.join(NAMES)}")
-    return names
-
-
-def _count(text: str) -> int:
-    if not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f"{text}: from 1 to 100")
-    return int(text)
-
-
-def _rows(text: str) -> int:
-    if not 1 <= int(text) <= 200_000:
-        raise argparse.ArgumentTypeError(f"{text}: from 1 to 200000")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    if not 0.1 <= float(text) <= 600:
-        raise argparse.ArgumentTypeError(f"{text}: from 0.1 to 600 seconds")
-    return float(text)
-
-
-def tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def run(given: argparse.Namespace) -> int:
-    """0: all is well; 1: a peer could not be measured; 2: ours could not."""
+    given = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
+        find_wrk()
         with tempfile.TemporaryDirectory(prefix="sabueso-bench-") as work:
             return _run(given, Path(work))
-    except (NoBundles, NotServing, ConnectionError, TimeoutError) as error:
+    except UNMEASURED as error:
         tell(f"! {error}")
         return 2
     except KeyboardInterrupt:
@@ -85,40 +66,99 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _run(given: argparse.Namespace, work: Path) -> int:
-    champions = find_champions(given.bundles, work, given.budget, tell)
-    probes = _probes(champions)
-    pipelines = copy_pipelines(given.pipelines, {name: name for name in champions.pipelines}, work / "pipelines")
-    mlflow = Mlflow(work / "mlflow")
-    try:
-        tell(f"bundles {champions.told}; starting MLflow ...")
-        mlflow.start()
-        for name in champions.pipelines:
-            mlflow.register(name, champions.bundle(name))
-        with Generator() as generator:
-            ours = Ours(work, given.functions.resolve(), pipelines, mlflow.url, given.key, generator, given.seconds)
-            ours.bulk_rows = given.csv
-            ours.start_once(probes)
-            if given.growth:
-                return run_growth(given, ours, mlflow, champions, probes, tell)
-            peers = Peers(work, champions, probes, generator, given.seconds, tell)
-            if given.peers:
-                peers.make_ready([peer for peer in PEERS if given.only is None or peer.name in given.only])
-            rounds = Rounds(champions, probes, ours, peers, tell)
-            for number in range(1, given.rounds + 1):
-                rounds.measure(f"round {number} of {given.rounds}")
-    finally:
-        mlflow.stop()
-    run_of = {"rounds": given.rounds, "seconds": given.seconds, "bundles": champions.told}
-    told(rounds.medians(), run_of, peers.left_out, given.json)
-    return 1 if peers.left_out else 0
+    champions = find_champions(given.bundles, work, given.budget)
+    questions = {}
+    for name, bundle in champions.bundles.items():
+        question = read_question(name, bundle, given.key, champions.photo)
+        questions[question.kind] = question
+    if questions.keys() != KINDS.keys():
+        raise Unmeasured(f"the bundles are not of each kind: {', '.join(KINDS)}")
+    classify = Ours(work, given.functions, given.pipelines, champions.bundles, given.key)
+    calls = tuple(ours(question) for question in questions.values())
+    candidates = [
+        Candidate(name, "", call, partial(classify.server, workers), calls)
+        for name, workers in WORKERS.items()
+        for call in calls
+    ]
+    candidates[0].measure(1)  # the first start writes bytecode and fills the disk's cache
+    left_out: dict[str, str] = {}
+    for name in (given.only or NAMES) if given.peers else []:
+        tell(f"  {name}: installing, trying its configurations ...")
+        try:
+            for question in questions.values():
+                champion = champions.bundles[question.pipeline].parent
+                candidates.append(_best(peer_candidates(name, question, champion, work / f"{name}-{question.kind}")))
+        except UNMEASURED as error:
+            left_out[name] = str(error)
+    measured: dict[Candidate, list[dict[str, float]]] = {candidate: [] for candidate in candidates}
+    rows_per_s = []
+    for number in range(1, given.rounds + 1):
+        for candidate, rounds in measured.items():
+            if candidate.name not in left_out:
+                tell(f"  round {number} of {given.rounds}: {candidate.name}, {KINDS[candidate.kind]} ...")
+                try:
+                    rounds.append(candidate.measure(given.seconds))
+                except UNMEASURED as error:
+                    if candidate.name in WORKERS:
+                        raise
+                    left_out[candidate.name] = str(error)
+        rows_per_s.append(classify.rows_per_s(WORKERS[OURS], questions["tabular"], given.csv))
+    figures = {server: medians(rounds) for server, rounds in measured.items() if server.name not in left_out}
+    csv = {"rows": given.csv, "rows_per_s": round(median(rows_per_s))}
+    facts = {"bundles": champions.source, "rounds": given.rounds, "seconds": given.seconds, **machine(), "csv": csv}
+    return report(figures, left_out, facts, given.json)
 
 
-def _probes(champions: Champions) -> dict[str, Probe]:
-    """The first pipeline of each kind, by kind."""
-    found: dict[str, Probe] = {}
-    for name in champions.pipelines:
-        probe = read_probe(name, champions.bundle(name), champions.photos)
-        found.setdefault(probe.kind, probe)
-    if missing := [kind for kind in KINDS if kind not in found]:
-        raise NoBundles(f"{champions.folder} has no bundle of kind {', '.join(missing)}")
-    return {kind: found[kind] for kind in KINDS}
+def _best(configurations: Sequence[Candidate]) -> Candidate:
+    """The one with the most calls a second in a short try. Raises Unmeasured."""
+    rates: dict[Candidate, float] = {}
+    why = ""
+    for candidate in configurations:
+        try:
+            rates[candidate] = candidate.measure(TRY_S)["calls_per_s"]
+            tell(f"    {KINDS[candidate.kind]}, {candidate.configuration}: {rates[candidate]:,g} calls/s")
+        except UNMEASURED as error:
+            why = str(error)
+    if not rates:
+        raise Unmeasured(why)
+    return max(rates, key=rates.__getitem__)
+
+
+def machine() -> dict[str, Any]:
+    """What a figure depends on beside the code."""
+    cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    name = re.search(r"^model name\s*: (.*)", cpu, re.MULTILINE)
+    facts = {"cores": len(os.sched_getaffinity(0)), "cpu": name[1] if name else None}
+    return {**facts, "avx512": "avx512" in cpu, "bf16": "bf16" in cpu}
+
+
+def report(
+    measured: Mapping[Candidate, Mapping[str, float]], left_out: dict[str, str], facts: dict[str, Any], as_json: bool
+) -> int:
+    """The table, the bars, what was left out; and the same for programs. Returns the exit code."""
+    figures = {
+        kind: {server.name: values for server, values in measured.items() if server.kind == kind} for kind in KINDS
+    }
+    rows = [
+        [KINDS[server.kind], server.name, server.configuration, *(f"{values[column]:,g}" for column in COLUMNS)]
+        for server, values in measured.items()
+    ]
+    print_table(("input", "server", "configuration", *COLUMNS), sorted(rows, key=lambda row: row[0]))
+    print(f"one CSV of {facts['csv']['rows']:,} rows: {facts['csv']['rows_per_s']:,} rows/s\n")
+    judged = bars(figures)
+    for bar in judged:
+        figure = "" if bar.figure is None else f": {bar.figure:,g}"
+        print(f"  {bar.verdict:12}  {bar.name}{figure} (wanted {bar.wanted})")
+    others = max(values["others"] for values in measured.values())
+    if others > DISTURBED:
+        tell(f"! other programs used up to {others:.0%} of this machine meanwhile: run it again alone")
+    for name, why in left_out.items():
+        tell(f"! {name} was left out: {why}")
+    if as_json:
+        results = {"figures": figures, "bars": [asdict(bar) for bar in judged], "left_out": left_out}
+        print(json.dumps({**results, "run": {**facts, "others": others}}))
+    return 1 if left_out or any(bar.verdict == "FAIL" for bar in judged) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

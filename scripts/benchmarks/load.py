@@ -1,95 +1,124 @@
-"""Clients that call without a pause, each over one connection that it keeps."""
+"""What a running deployment carries: calls a second, times and errors of classify behind its door or gateway."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import Counter
+import argparse
+import json
+import mimetypes
+import os
+import socket
+import sys
 from collections.abc import Sequence
-from itertools import count
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.inputs import Input
-from benchmarks.wire import Wire, request_bytes
-from deployment.smoke import TIMEOUT_S
+import requests
+import urllib3
+
+from benchmarks.arguments import names, whole_number
+from benchmarks.telling import print_table, tell
+from benchmarks.wrk import WARM_UP_S, Unmeasured, find_wrk, load
+from deployment.smoke import TIMEOUT_S, a_picture, example_row
+
+COLUMNS = ("pipeline", "input", "clients", "calls", "calls_per_s", "p50_ms", "p95_ms", "p99_ms", "errors")
+ROWS = 1000
+SIZES = ((160, 160), (4000, 3000))  # the large one: 12 megapixels, the most that classify takes of a PNG
 
 
-class Clients:
-    """So many at once, for so many seconds or calls; `answers` are (status or what went wrong, seconds).
-
-    Of several URLs each client has the next one. `last` is the body of an answer with 200, for whoever wants to know
-    that it is right.
-    """
-
-    def __init__(self, urls: Sequence[str], request: bytes, verify: bool = True, timeout_s: float = TIMEOUT_S) -> None:
-        self.urls, self.request, self.verify, self.timeout_s = urls, request, verify, timeout_s
-        self.answers: list[tuple[str, float]] = []
-        self.last = b""
-        self._calls, self._number = 0, count()
-
-    def run(self, clients: int, seconds: float, calls: int) -> float:
-        """Returns the seconds until the last answer."""
-        self._calls = calls
-        urls = [self.urls[number % len(self.urls)] for number in range(clients)]
-        threads = [threading.Thread(target=self._run, args=(url, seconds), daemon=True) for url in urls]
-        began = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return time.perf_counter() - began
-
-    def _run(self, url: str, seconds: float) -> None:
-        wire, request, clock = Wire(url, self.timeout_s, self.verify), self.request, time.perf_counter
-        answers: list[tuple[str, float]] = []
-        until = clock() + seconds
-        while (began := clock()) < until and next(self._number) < self._calls:
-            try:
-                answer = wire.call(request)
-                told = str(answer.status)
-            except OSError as error:  # the next call opens a new connection
-                told = type(error).__name__
-            took = clock() - began
-            answers.append((told, took))
-            if told == "200":
-                self.last = answer.body
-            else:
-                time.sleep(max(0.0, 0.05 - took))  # who is refused at once must not ask a thousand times a second
-        wire.close()
-        self.answers += answers
+def main(argv: list[str]) -> int:
+    """0: measured; 1: no such pipeline answers; 2: the arguments are wrong, or there is no wrk."""
+    parser = argparse.ArgumentParser(prog="scripts/bench load", description=__doc__)
+    parser.add_argument("url", metavar="URL", help="of the door or the gateway; its certificate is not checked")
+    parser.add_argument("--clients", type=_clients, default=[1, 8, 32], metavar="N,N", help="at once (1,8,32)")
+    parser.add_argument("--seconds", type=whole_number(1, 300), default=10, help="for each measurement (10)")
+    parser.add_argument("--pipelines", type=names(), metavar="NAME,NAME", help="default: all that serve")
+    parser.add_argument("--picture", type=Path, action="append", default=[], metavar="FILE", help="own; repeatable")
+    parser.add_argument("--json", action="store_true", help="one JSON object for programs")
+    parser.add_argument("--anywhere", action="store_true", help="let a URL pass that is not of this machine")
+    given = parser.parse_args(argv)
+    parts = urlsplit(given.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        parser.error(f"{given.url}: begin it with http:// or https://")
+    if not given.anywhere and not is_own(parts.hostname):
+        parser.error(f"{parts.hostname} is not this machine; --anywhere if it is yours all the same")
+    if missing := [file for file in given.picture if not file.is_file()]:
+        parser.error(f"no file {missing[0]}")
+    try:
+        find_wrk()
+        measures = _measure(given)
+    except Unmeasured as error:
+        tell(f"! {error}")
+        return 2
+    except (requests.RequestException, LookupError, ValueError) as error:
+        tell(f"! {given.url} does not answer as classify does: {type(error).__name__}: {error}")
+        return 1
+    if given.json:
+        print(json.dumps({"url": given.url, "cores_here": os.cpu_count(), "measures": measures}))
+        return 0
+    print_table(COLUMNS, [[measure[column] for column in COLUMNS] for measure in measures])
+    for measure in measures:
+        if measure["errors"] or not measure["calls"]:
+            why = measure["failed"] or "no answer"
+            print(f"! {measure['pipeline']}, {measure['input']}, {measure['clients']} clients: {why}")
+    print("calls_per_s: answered without an error; times: of all answers. wrk works on this machine's cores too.")
+    return 0
 
 
-def measure(url: str, one: Input, clients: int, seconds: float, calls: int, verify: bool = True) -> dict[str, Any]:
-    """Calls of an input of classify behind a gateway, as `measured` tells them."""
-    path = f"{urlsplit(url).path.rstrip('/')}/function/classify/{one.pipeline}"
-    at_work = Clients([url], request_bytes(url, path, one.body, one.content_type), verify)
-    return measured(at_work, clients, seconds, calls)
+def _clients(text: str) -> list[int]:
+    return [whole_number(1, 256)(part) for part in text.split(",")]
 
 
-def measured(at_work: Clients, clients: int, seconds: float, calls: int) -> dict[str, Any]:
-    """Calls, times of those that were answered with 200, and all answers by status.
-
-    `client_cpu_ms`: what one call cost this program itself, on cores that the deployment may share.
-    """
-    cpu = time.process_time()
-    took = at_work.run(clients, seconds, calls)
-    cpu = time.process_time() - cpu
-    good = sorted(seconds for told, seconds in at_work.answers if told == "200")
-    total = len(at_work.answers)
-    return {
-        "calls": total,
-        "seconds": round(took, 2),
-        "per_second": round(len(good) / took, 1),
-        **{f"p{share}_ms": percentile(good, share) for share in (50, 95, 99)},
-        "errors": total - len(good),
-        "statuses": dict(sorted(Counter(told for told, _ in at_work.answers).items())),
-        "client_cpu_ms": round(cpu * 1000 / max(1, total), 3),
-    }
+def is_own(host: str) -> bool:
+    """True if all addresses of that name can be bound, as only those of this machine can."""
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM):
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.bind(address)
+    except OSError:
+        return False
+    return True
 
 
-def percentile(ordered: list[float], share: int) -> float | None:
-    """The smallest value that at least `share` per cent don't exceed (nearest rank), in ms; None of none."""
-    if not ordered:
-        return None
-    return round(ordered[max(0, -(-len(ordered) * share // 100) - 1)] * 1000, 2)
+def _measure(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Raises RequestException, LookupError, ValueError where something else answers, or no such pipeline serves."""
+    index = f"{given.url.rstrip('/')}/function/classify/"
+    measures = []
+    for pipeline in _get(index)["pipelines"]:
+        name = pipeline["name"]
+        if pipeline["ready"] and name in (given.pipelines or [name]):
+            for kind, body, content_type in _inputs(_get(index + name), given.picture):
+                for clients in given.clients:
+                    tell(f"    {name}, {kind}, {clients} clients ...")
+                    load(index + name, body, content_type, clients, WARM_UP_S)
+                    figures = load(index + name, body, content_type, clients, given.seconds)
+                    measures.append({"pipeline": name, "input": kind, "clients": clients, **figures})
+    if not measures:
+        raise LookupError(f"of those pipelines none serves; GET {index} says which do")
+    return measures
+
+
+def _inputs(card: dict[str, Any], pictures: Sequence[Path]) -> list[tuple[str, bytes, str]]:
+    """Name, body and content type: rows of the card's examples, pictures that are made up or one's own."""
+    if card["kind"] == "tabular":
+        row = example_row(card)
+        rows = {"1 row": row, f"{ROWS} rows": [row] * ROWS}
+        return [(name, json.dumps(body).encode(), "application/json") for name, body in rows.items()]
+    if not pictures:
+        return [(f"PNG, {width} x {height}", a_picture(width, height), "image/png") for width, height in SIZES]
+    types = {file: mimetypes.guess_type(file)[0] or "application/octet-stream" for file in pictures}
+    return [(file.name, file.read_bytes(), content_type) for file, content_type in types.items()]
+
+
+def _get(url: str) -> dict[str, Any]:
+    """wrk checks no certificate; nor does this."""
+    urllib3.disable_warnings()
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.get(url, timeout=TIMEOUT_S, allow_redirects=False, verify=False)
+    answer.raise_for_status()
+    return dict(answer.json())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

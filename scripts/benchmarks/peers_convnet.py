@@ -41,44 +41,41 @@ def build(classes: int, dtype: str) -> keras.Model:
 
 
 class WithinBudget(keras.callbacks.Callback):
-    """Ends after the last epoch that fits, and keeps the weights of the lowest loss on tune."""
+    """Ends after the last epoch that fits."""
 
-    def __init__(self, until: float, tell: Callable[..., None]) -> None:
+    def __init__(self, until: float, tell: Callable[[str], None]) -> None:
         super().__init__()
         self.until, self.tell = until, tell
-        self.began, self.longest, self.epochs = 0.0, 0.0, 0
-        self.best: tuple[float, list[np.ndarray]] = (np.inf, [])
+        self.began, self.longest = 0.0, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.began = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.epochs = epoch + 1
         self.longest = max(self.longest, time.monotonic() - self.began)
-        if logs["val_loss"] < self.best[0] or not self.best[1]:
-            self.best = logs["val_loss"], self.model.get_weights()
-        self.tell(f"epoch {epoch + 1}: tune accuracy {logs['val_accuracy']:.4f}", due=False)
+        self.tell(f"epoch {epoch + 1}: tune accuracy {logs['val_accuracy']:.4f}")
         if time.monotonic() + self.longest > self.until:
             self.model.stop_training = True
 
 
 def fit(
-    pipeline: Pipeline, train: Data, tune: Data, began: float, scratch: Path, tell: Callable[..., None]
+    pipeline: Pipeline, train: Data, tune: Data, began: float, scratch: Path, tell: Callable[[str], None]
 ) -> tuple[Callable[[list[Any]], np.ndarray], dict[str, Any]]:
     """What predicts, and what is worth telling."""
     keras.utils.set_random_seed(pipeline.train.seed)
     model = build(len(pipeline.labels), precision())
     model.compile("rmsprop", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     budget = WithinBudget(began + pipeline.train.budget_s, tell)
-    model.fit(
+    best = keras.callbacks.EarlyStopping("val_loss", patience=EPOCHS, restore_best_weights=True)  # it ends nothing
+    history = model.fit(
         decode_all(train.inputs, SIDE),
         train.labels,
         validation_data=(decode_all(tune.inputs, SIDE), tune.labels),
         epochs=EPOCHS,
         batch_size=BATCH,
-        callbacks=[budget],
+        callbacks=[budget, best],
         verbose=0,
     )
-    model.set_weights(budget.best[1])
-    facts = {"epochs": budget.epochs, "tune_log_loss": float(budget.best[0])}
+    losses = history.history["val_loss"]
+    facts = {"epochs": len(losses), "tune_log_loss": float(min(losses))}
     return lambda inputs: model.predict(decode_all(inputs, SIDE), batch_size=BATCH, verbose=0), facts

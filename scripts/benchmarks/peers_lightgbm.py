@@ -33,7 +33,7 @@ SETTINGS: tuple[dict[str, Any], ...] = tuple(dict(zip(NAMES, one, strict=True)) 
 
 
 def fit(
-    pipeline: Pipeline, train: Data, tune: Data, began: float, scratch: Path, tell: Callable[..., None]
+    pipeline: Pipeline, train: Data, tune: Data, began: float, scratch: Path, tell: Callable[[str], None]
 ) -> tuple[Callable[[list[Any]], np.ndarray], dict[str, Any]]:
     """What predicts, and what is worth telling; it has no budget, since it ends long before ours."""
     encode = _encoder(pipeline, train)
@@ -70,17 +70,8 @@ def _probabilities(model: Any, inputs: pd.DataFrame, classes: int) -> np.ndarray
 
 def _encoder(pipeline: Pipeline, train: Data) -> Callable[[list[Any]], pd.DataFrame]:
     """Rows as LightGBM takes them: numbers as they are, categories as pandas' own."""
-    columns = list(pipeline.inputs)
-    known = {
-        column.name: sorted({row[place] for row in train.inputs})
-        for place, column in enumerate(columns)
-        if column.type == "category"
-    }
-
-    def encode(rows: list[Any]) -> pd.DataFrame:
-        frame = pd.DataFrame(rows, columns=[column.name for column in columns])
-        for name, values in known.items():
-            frame[name] = pd.Categorical(frame[name], categories=values)
-        return frame
-
-    return encode
+    names = [column.name for column in pipeline.inputs]
+    frame = pd.DataFrame(train.inputs, columns=names)
+    categories = [column.name for column in pipeline.inputs if column.type == "category"]
+    kinds = {name: pd.CategoricalDtype(sorted(frame[name].unique())) for name in categories}
+    return lambda rows: pd.DataFrame(rows, columns=names).astype(kinds)

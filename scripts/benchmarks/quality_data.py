@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,26 +48,26 @@ class Spec:
     def name(self) -> str:
         return f"{self.task}-{self.model}-{self.seed}"
 
-    def as_json(self) -> str:
-        return json.dumps(asdict(self))
 
+class Example(NamedTuple):
+    """`name` is its row number (1 is the first after the header) or file.
 
-@dataclass(frozen=True)
-class Data:
-    """Examples in their order: `names` are row numbers (1 is the first after the header) or files.
-
-    `canonical` has the sha256 of each one's canonical features, `parts` 0 where it would be train and 1 where tune.
+    `digest` is that of its canonical features, `part` 0 where it would be train and 1 where tune.
     """
 
-    names: list[str]
-    inputs: list[Any]
-    labels: np.ndarray
-    canonical: np.ndarray
-    parts: np.ndarray
+    name: str
+    input: Any
+    label: int
+    digest: bytes
+    part: int
 
-    def at(self, places: np.ndarray) -> Data:
-        names, inputs = [self.names[one] for one in places], [self.inputs[one] for one in places]
-        return Data(names, inputs, self.labels[places], self.canonical[places], self.parts[places])
+
+class Data:
+    """Examples in their order, as models take them."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self.names, self.inputs = [example.name for example in examples], [example.input for example in examples]
+        self.labels = np.array([example.label for example in examples], dtype=np.int64)
 
 
 def shared_tasks(environment: Mapping[str, str] = os.environ) -> dict[str, Spec]:
@@ -105,14 +104,15 @@ def pipeline_of(spec: Spec) -> Pipeline:
 
 def read_train(spec: Spec, pipeline: Pipeline) -> tuple[Data, Data]:
     """Train and tune: distinct examples, each on the side that its hash says. Raises Unusable."""
-    found = read(Path(spec.train), pipeline)
+    examples = _read(Path(spec.train), pipeline)
     if spec.rows:
-        if len(found.labels) < TEST_ROWS + spec.rows:
-            raise Unusable(f"{spec.train} has {len(found.labels):,} rows; {spec.task} takes {TEST_ROWS + spec.rows:,}")
-        rest = _shuffled(len(found.labels), 0)[TEST_ROWS:]
-        found = found.at(rest[_shuffled(len(rest), spec.seed)[: spec.rows]])
-    distinct = found.at(np.sort(np.unique(found.canonical, return_index=True)[1]))
-    train, tune = (distinct.at(np.flatnonzero(distinct.parts == part)) for part in (0, 1))
+        if len(examples) < TEST_ROWS + spec.rows:
+            raise Unusable(f"{spec.train} has {len(examples):,} rows; {spec.task} takes {TEST_ROWS + spec.rows:,}")
+        examples = _shuffled(_shuffled(examples, 0)[TEST_ROWS:], spec.seed)[: spec.rows]
+    distinct: dict[bytes, Example] = {}
+    for example in examples:
+        distinct.setdefault(example.digest, example)
+    train, tune = (Data([example for example in distinct.values() if example.part == part]) for part in (0, 1))
     for part, data in (("train", train), ("tune", tune)):
         if len(set(data.labels)) < 2:
             raise Unusable(f"{spec.train}: {len(data.labels)} {part} examples of fewer than two labels; give more")
@@ -121,29 +121,27 @@ def read_train(spec: Spec, pipeline: Pipeline) -> tuple[Data, Data]:
 
 def read_test(spec: Spec, pipeline: Pipeline) -> Data:
     """What is scored: with `rows` the same 10,000 whatever the seed. Raises Unusable."""
-    found = read(Path(spec.test), pipeline)
-    return found.at(_shuffled(len(found.labels), 0)[:TEST_ROWS]) if spec.rows else found
+    examples = _read(Path(spec.test), pipeline)
+    return Data(_shuffled(examples, 0)[:TEST_ROWS] if spec.rows else examples)
 
 
-def read(path: Path, pipeline: Pipeline) -> Data:
+def _shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
+    return [examples[place] for place in np.random.default_rng(seed).permutation(len(examples))]
+
+
+def _read(path: Path, pipeline: Pipeline) -> list[Example]:
     """A CSV with the pipeline's columns, or a folder with a folder of pictures for each label. Raises Unusable."""
     try:
-        names, inputs, labels = (_pictures if pipeline.kind == "image" else _rows)(path, pipeline)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise Unusable(f"{path} can't be read: {error}") from None
-    canonical, parts = [], []
-    for name, value in zip(names, inputs, strict=True):
-        try:
-            one = canonical_picture(value) if pipeline.kind == "image" else canonical_row(value)
-        except Unusable as error:
-            raise Unusable(f"{path / name}: {error.detail}") from None
-        canonical.append(hashlib.sha256(one).hexdigest())
-        parts.append(part_of(one, fractions=FRACTIONS))
-    return Data(names, inputs, np.array(labels, dtype=np.int64), np.array(canonical), np.array(parts))
+        examples = list((_pictures if pipeline.kind == "image" else _rows)(path, pipeline))
+    except (OSError, EOFError, UnicodeDecodeError, Unusable) as error:
+        raise Unusable(f"{path}: {error}") from None
+    if not examples:
+        raise Unusable(f"{path} holds no rows")
+    return examples
 
 
-def _shuffled(count: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).permutation(count)
+def _example(name: str, value: Any, label: int, canonical: bytes) -> Example:
+    return Example(name, value, label, hashlib.sha256(canonical).digest(), part_of(canonical, fractions=FRACTIONS))
 
 
 def _opened(path: Path) -> io.TextIOWrapper:
@@ -151,39 +149,29 @@ def _opened(path: Path) -> io.TextIOWrapper:
     return io.TextIOWrapper(gzip.open(path) if packed else path.open("rb"), "utf-8-sig", newline="")  # type: ignore[arg-type]
 
 
-def _rows(path: Path, pipeline: Pipeline) -> tuple[list[str], list[Any], list[int]]:
+def _rows(path: Path, pipeline: Pipeline) -> Iterator[Example]:
     names = [column.name for column in pipeline.columns]
     columns, index = pipeline.input_columns(), {value: place for place, value in enumerate(pipeline.label_values)}
-    inputs: list[Any] = []
-    labels: list[int] = []
     with _opened(path) as lines:
-        try:
-            for number, row in enumerate(csv_rows(lines, names), start=1):
-                raw = dict(zip(names, row, strict=True))
-                label = raw.pop(pipeline.target).strip()
-                values, errors = read_row(raw, columns)
-                if errors or label not in index:
-                    wrong = f"{errors[0].field}: {errors[0].detail}" if errors else f"{label!r} is no label"
-                    raise Unusable(f"row {number}: {wrong}")
-                inputs.append(values)
-                labels.append(index[label])
-        except Unusable as error:
-            raise Unusable(f"{path}: {error.detail}") from None
-    if not inputs:
-        raise Unusable(f"{path} holds no rows")
-    return [str(number) for number in range(1, len(inputs) + 1)], inputs, labels
+        for number, row in enumerate(csv_rows(lines, names), start=1):
+            raw = dict(zip(names, row, strict=True))
+            label = raw.pop(pipeline.target).strip()
+            values, errors = read_row(raw, columns)
+            if errors or label not in index:
+                wrong = f"{errors[0].field}: {errors[0].detail}" if errors else f"{label!r} is no label"
+                raise Unusable(f"row {number}: {wrong}")
+            yield _example(str(number), values, index[label], canonical_row(values))
 
 
-def _pictures(path: Path, pipeline: Pipeline) -> tuple[list[str], list[Any], list[int]]:
-    names: list[str] = []
-    inputs: list[Any] = []
-    labels: list[int] = []
+def _pictures(path: Path, pipeline: Pipeline) -> Iterator[Example]:
     for place, label in enumerate(pipeline.label_values):
         files = sorted(file for file in (path / label).glob("*") if file.suffix.lower() in SUFFIXES)
         if not files:
             wanted = ", ".join(pipeline.label_values)
-            raise Unusable(f"{path} holds no pictures in a folder {label}; it needs the folders {wanted}")
-        names += [f"{label}/{file.name}" for file in files]
-        inputs += [file.read_bytes() for file in files]
-        labels += [place] * len(files)
-    return names, inputs, labels
+            raise Unusable(f"it holds no pictures in a folder {label}; it needs the folders {wanted}")
+        for file in files:
+            name, body = f"{label}/{file.name}", file.read_bytes()
+            try:
+                yield _example(name, body, place, canonical_picture(body))
+            except Unusable as error:
+                raise Unusable(f"{name}: {error.detail}") from None

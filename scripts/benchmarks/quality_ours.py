@@ -19,12 +19,12 @@ from train.fit.make_network import make_network
 
 
 def fit(
-    pipeline: Pipeline, train: Data, tune: Data, began: float, scratch: Path, tell: Callable[..., None]
+    pipeline: Pipeline, train: Data, tune: Data, began: float, scratch: Path, tell: Callable[[str], None]
 ) -> tuple[Callable[[list[Any]], np.ndarray], dict[str, Any]]:
     """What predicts, and what is worth telling; the network has the whole budget, as in the train function."""
 
     def on_epoch(done: int, total: int, facts: dict[str, float]) -> None:
-        tell(f"epoch {done} of {total}: tune accuracy {facts['tune_accuracy']:.4f}", due=done == total)
+        tell(f"epoch {done} of {total}: tune accuracy {facts['tune_accuracy']:.4f}")
 
     parts = (train.inputs, train.labels), (tune.inputs, tune.labels)
     checkpoint = Checkpoint(FolderObjects(scratch / "store"), f"jobs/{pipeline.name}/checkpoints/benchmark/")

@@ -1,6 +1,6 @@
-"""One training of a quality benchmark, in a process of its own: `python -m benchmarks.quality_train SPEC FOLDER`.
+"""One training of a benchmark, in a process of its own: `python -m benchmarks.quality_train SPEC FOLDER`.
 
-It says how far it is on stdout, and leaves NAME.csv (predictions) and NAME.json (what it took) in the folder. It ends
+It tells on stderr how far it is, and leaves NAME.csv (predictions) and NAME.json (what it took) in the folder. It ends
 when its stdin does: nobody waits for it any more.
 """
 
@@ -18,57 +18,46 @@ from pathlib import Path
 
 from benchmarks.quality_data import Spec, pipeline_of, read_test, read_train
 from benchmarks.quality_scores import write_predictions
+from benchmarks.telling import tell
 from common.errors import SabuesoError
 
-MODELS = {
-    "ours": "benchmarks.quality_ours",
-    "lightgbm": "benchmarks.peers_lightgbm",
-    "small_convnet": "benchmarks.peers_convnet",
-}
+MODELS = {"ours": "quality_ours", "lightgbm": "peers_lightgbm", "small_convnet": "peers_convnet"}
 MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3  # of ru_maxrss: bytes there, kilobytes elsewhere
-TOLD_EVERY_S = 10.0
-
-
-class Teller:
-    """Lines for whoever waits: those that are due at once, the others at most every ten seconds."""
-
-    def __init__(self) -> None:
-        self.told = 0.0
-
-    def __call__(self, line: str, due: bool = True) -> None:
-        if due or time.monotonic() - self.told > TOLD_EVERY_S:
-            self.told = time.monotonic()
-            print(line, flush=True)
 
 
 def main(argv: list[str]) -> int:
     spec, folder = Spec(**json.loads(argv[0])), Path(argv[1])
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    end_with_stdin()
     # Imported before the clock starts: TensorFlow takes seconds.
-    fit = importlib.import_module(MODELS[spec.model]).fit
+    fit = importlib.import_module(f"benchmarks.{MODELS[spec.model]}").fit
     try:
         began = time.monotonic()
         pipeline = pipeline_of(spec)
         train, tune = read_train(spec, pipeline)
         with tempfile.TemporaryDirectory() as scratch:
-            predict, facts = fit(pipeline, train, tune, began, Path(scratch), Teller())
+            predict, facts = fit(pipeline, train, tune, began, Path(scratch), tell)
             seconds = time.monotonic() - began
             peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE
             test = read_test(spec, pipeline)
             probabilities = predict(test.inputs)
     except SabuesoError as error:
-        print(error.detail, file=sys.stderr)
+        tell(error.detail)
         return 1
     write_predictions(folder / f"{spec.name}.csv", test.names, test.labels, probabilities, pipeline.label_values)
     sizes = {"train": len(train.names), "tune": len(tune.names), "test": len(test.names)}
-    told = {"seconds": round(seconds, 1), "peak_mb": round(peak_mb), **sizes, **facts}
-    (folder / f"{spec.name}.json").write_text(json.dumps(told), encoding="utf-8")
+    took = {"seconds": round(seconds, 1), "peak_mb": round(peak_mb), **sizes, **facts}
+    (folder / f"{spec.name}.json").write_text(json.dumps(took), encoding="utf-8")
     return 0
 
 
-def _end_with_stdin() -> None:
-    os.read(sys.stdin.fileno(), 1)  # not sys.stdin.read: its lock would be held while Python ends
-    os._exit(1)
+def end_with_stdin() -> None:
+    """From now on, in another thread."""
+
+    def wait() -> None:
+        os.read(sys.stdin.fileno(), 1)  # not sys.stdin.read: its lock would be held while Python ends
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":

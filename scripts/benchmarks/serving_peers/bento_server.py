@@ -1,25 +1,17 @@
-"""A BentoML service; options `workers`, `threads`, `quiet` (neither metrics nor access log)."""
+"""A BentoML service with neither metrics nor access log."""
 # mypy: disable-error-code="import-not-found"
 
 from typing import Any
 
 import bentoml
-from networks import OPTIONS, answer, network, picture, row
-
-CONFIGURATION: dict[str, Any] = {name: OPTIONS[name] for name in ("workers", "threads") if name in OPTIONS}
-if OPTIONS.get("quiet"):
-    CONFIGURATION |= {"metrics": {"enabled": False}, "logging": {"access": {"enabled": False}}}
+from networks import SPEC, answer, by_onnx
 
 
-@bentoml.service(**CONFIGURATION)
+@bentoml.service(workers=SPEC["workers"], metrics={"enabled": False}, logging={"access": {"enabled": False}})
 class Peer:
     def __init__(self) -> None:
-        self.predict = network()
+        self.network = by_onnx()
 
-    @bentoml.api(route="/picture")
-    def picture(self, data: bytes, /) -> dict[str, Any]:
-        return answer(self.predict(picture(data)))
-
-    @bentoml.api(route="/row")
-    def row(self, values: list[float], /) -> dict[str, Any]:
-        return answer(self.predict(row(values)))
+    @bentoml.api(route="/predict")
+    def predict(self, body: bytes, /) -> dict[str, Any]:
+        return answer(self.network, body)

@@ -20,7 +20,7 @@ class Champion(keras.layers.TFSMLayer):  # type: ignore[misc]
         return cls(**config)
 
 
-shape = (SPEC["image_size"], SPEC["image_size"], 3) if SPEC["kind"] == "image" else (SPEC["width"],)
+shape = tuple(SPEC["shape"])
 given = keras.Input(shape)
 model = keras.Model(given, Champion(SPEC["saved"], call_endpoint="serving_default")(given))
 signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))]))

@@ -1,40 +1,27 @@
-"""An MLServer runtime: its V2 protocol, and raw routes as a custom handler (which work where it has no workers)."""
+"""An MLServer runtime: a route of its own, and the V2 protocol, which its workers need."""
 # mypy: disable-error-code="import-not-found"
 
+import json
 from typing import Any
 
-import numpy as np
 from fastapi import Request
 from mlserver import MLModel
-from mlserver.codecs import NumpyCodec
 from mlserver.codecs.base64 import Base64Codec
 from mlserver.codecs.string import StringCodec
 from mlserver.handlers import custom_handler
 from mlserver.types import InferenceRequest, InferenceResponse
-from networks import SPEC, answer, network, picture, row
+from networks import answer, by_onnx
 
 
 class Peer(MLModel):
     async def load(self) -> bool:
-        self.network = network()
+        self.network = by_onnx()
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        given = payload.inputs[0]
-        if SPEC["kind"] == "image":
-            probabilities = self.network(picture(Base64Codec.decode_input(given)[0]))
-        else:
-            probabilities = self.network(NumpyCodec.decode_input(given).astype(np.float32))
-        outputs = [
-            StringCodec.encode_output("label", [answer(probabilities)["label"]]),
-            NumpyCodec.encode_output("probabilities", probabilities),
-        ]
-        return InferenceResponse(model_name=self.name, outputs=outputs)
+        told = json.dumps(answer(self.network, Base64Codec.decode_input(payload.inputs[0])[0]))
+        return InferenceResponse(model_name=self.name, outputs=[StringCodec.encode_output("answer", [told])])
 
-    @custom_handler(rest_path="/picture")
-    async def raw_picture(self, request: Request) -> dict[str, Any]:
-        return answer(self.network(picture(await request.body())))
-
-    @custom_handler(rest_path="/row")
-    async def raw_row(self, request: Request) -> dict[str, Any]:
-        return answer(self.network(row(await request.json())))
+    @custom_handler(rest_path="/predict")
+    async def predict_raw(self, request: Request) -> dict[str, Any]:
+        return answer(self.network, await request.body())
