@@ -7,6 +7,7 @@ import ctypes
 import importlib
 import multiprocessing
 import os
+import select
 import shutil
 import signal
 import socket
@@ -23,8 +24,10 @@ from granian.log import LogLevels
 from granian.server import Server
 
 FUNCTIONS = ("fetch-batch", "train", "classify")
-# Calls that are answered when the end comes have so long; what a function does first when it ends, too.
-DRAIN_S, FIRST_S, REACHED_S = 30, 6.0, 1.0
+# Calls that are answered when the end comes have so long.
+DRAIN_S, REACHED_S = 30, 1.0
+# So long is waited for what a function does first when it ends (its app's `before_end`).
+FIRST_S = {"train": 6.0}
 # Longer than the watchdog in front keeps an idle connection: if we closed it first, the call that comes then were lost.
 IDLE_S = 120
 M_MMAP_THRESHOLD = -3
@@ -50,8 +53,8 @@ def main() -> int:
         settings.scratch.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(settings.scratch)
         metrics = settings.scratch / "metrics"
-        for of_before in (metrics, settings.scratch / "downloads"):
-            shutil.rmtree(of_before, ignore_errors=True)
+        for leftover in (metrics, settings.scratch / "downloads"):
+            shutil.rmtree(leftover, ignore_errors=True)
         metrics.mkdir()
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
         # Here, so that the workers share what is imported.
@@ -64,7 +67,7 @@ def main() -> int:
         return 2
     host, port = os.environ.get("HOST", "0.0.0.0"), os.environ.get("PORT", "8080")
     try:
-        end = Ending((host, int(port)), settings.linger_s)
+        end = Ending((host, int(port)), settings.linger_s, FIRST_S.get(name, 0.0))
         if end.answers():  # workers share their port, and would with another server too
             raise ValueError("something answers there already")
         server = Server(
@@ -116,15 +119,16 @@ def end_with(first: Any) -> None:
 class Ending:
     """On SIGTERM: what the function does first, then `linger_s` as ever, then no new connection, and the last answers.
 
+    The workers are told by a pipe that is closed: what multiprocessing has for that would wait for one that has died.
+
     A watchdog in front sends SIGTERM on as soon as it gets one, but passes calls for its healthcheck_interval more.
     Where the network was taken away first, loopback too (faasd does so), no answer can reach anybody: then at once.
     """
 
-    def __init__(self, address: tuple[str, int], linger_s: float) -> None:
-        self.address, self.linger_s = address, linger_s
+    def __init__(self, address: tuple[str, int], linger_s: float, first_s: float) -> None:
+        self.address, self.linger_s, self.first_s = address, linger_s, first_s
         self._begun = False
-        self._told, self._done = multiprocessing.Event(), multiprocessing.Event()
-        self._done.set()
+        (self._ending, self._open), (self._ended, self._end_done) = os.pipe(), os.pipe()
 
     def listen(self, server: Any) -> None:
         """Take the signals over from the server, which ends when its own handler is called."""
@@ -137,19 +141,19 @@ class Ending:
                 self._begun = True
                 threading.Thread(target=self._end, args=(server,), name="ending", daemon=True).start()
 
-        for one in (signal.SIGTERM, signal.SIGINT):
+        for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(one, handle)
 
     def call_first(self, before_end: Any) -> None:
-        """In a worker: `before_end` is called once the end is told, and waited for."""
-        self._done.clear()
+        """In a worker: `before_end` is called once the end comes, and waited for."""
+        os.close(self._open)  # the first process's alone is to count
 
         def run() -> None:
-            self._told.wait()
+            os.read(self._ending, 1)
             try:
                 before_end()
             finally:
-                self._done.set()
+                os.write(self._end_done, b".")
 
         threading.Thread(target=run, name="ending", daemon=True).start()
 
@@ -158,13 +162,14 @@ class Ending:
             for worker in multiprocessing.active_children():
                 worker.kill()
             os._exit(1)  # the watchdog then ends too, and does not wait for calls that nobody can answer
-        self._told.set()
-        self._done.wait(FIRST_S)
+        os.close(self._open)
+        if self.first_s:
+            select.select([self._ended], [], [], self.first_s)
         time.sleep(self.linger_s)
         server.signal_handler_interrupt()
 
     def answers(self) -> bool:
-        """True if a server takes connections at the address."""
+        """True if a server takes connections at the address. Without loopback nothing answers, not even a refusal."""
         try:
             socket.create_connection(self.address, REACHED_S).close()
         except OSError:

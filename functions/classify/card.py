@@ -35,7 +35,7 @@ def _input(contract: dict[str, Any], settings: Settings) -> dict[str, Any]:
         return {
             "kind": "image",
             "content_types": list(CONTENT_TYPES),
-            "max_bytes": int(settings.max_body_mb * 1_000_000),
+            "max_bytes": settings.max_body,
         }
     return {
         "kind": "tabular",

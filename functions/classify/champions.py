@@ -162,25 +162,27 @@ class Champions:
             raise
 
     def _fetch(self, name: str, version: str) -> Bundle:
-        """What is in the folder already, if it is whole; else download beside, check, take its place."""
-        home = self._home(name)
-        downloads, whole = self.settings.scratch / DOWNLOADS, home / version
+        """The one that the folder keeps; else it is downloaded and checked beside, and takes its place whole.
+
+        Several workers do so at once: none sees or takes away what another has not finished.
+        """
+        home, downloads = self._home(name), self.settings.scratch / DOWNLOADS
         home.mkdir(parents=True, exist_ok=True)
         downloads.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=downloads) as part:
-            try:
-                bundle = self._checked(whole)
-            except BundleRefused:
+            bundle = self._kept(home / version)
+            if bundle is None:
                 folder = Path(part, version)
                 folder.mkdir()
                 self._mlflow().download_bundle(name, version, folder)
+                bundle = self._checked(folder)
                 with contextlib.suppress(OSError):  # another worker was quicker
-                    folder.rename(whole)
-                bundle = self._checked(whole)
+                    folder.rename(home / version)
             kept = Path(part, KEPT)
             kept.write_text(version)
             kept.rename(home / KEPT)
-        self._tidy(home, version)
+        with contextlib.suppress(OSError):  # another worker tidies too
+            self._tidy(home, version)
         return bundle
 
     def _tidy(self, home: Path, version: str) -> None:
@@ -190,15 +192,16 @@ class Champions:
         for old in newest_first[BUNDLES - 1 :]:
             shutil.rmtree(old, ignore_errors=True)
 
-    def _checked(self, folder: Path) -> Bundle:
-        """The bundle in the folder. Raises BundleRefused, and takes the folder away, if it can't serve."""
+    def _kept(self, folder: Path) -> Bundle | None:
+        """The bundle in the folder; None, and nothing is left of it, if there is none that can serve."""
         try:
-            return self._loaded(folder)
+            return self._checked(folder)
         except BundleRefused:
             shutil.rmtree(folder, ignore_errors=True)
-            raise
+            return None
 
-    def _loaded(self, folder: Path) -> Bundle:
+    def _checked(self, folder: Path) -> Bundle:
+        """Raises BundleRefused."""
         bundle = Bundle(folder, self.settings.secret("bundle-key"))
         bundle.check_golden()
         return bundle
@@ -207,10 +210,11 @@ class Champions:
         home = self._home(name)
         try:
             version = (home / KEPT).read_text().strip()
-            bundle = self._checked(home / version)
-        except (OSError, BundleRefused, WrongSettings):
+            bundle = self._kept(home / version)
+        except (OSError, WrongSettings):
             return
-        self.slots[name].champion = Champion(version, bundle)
+        if bundle is not None:
+            self.slots[name].champion = Champion(version, bundle)
 
     def _home(self, name: str) -> Path:
         return self.settings.scratch / "bundles" / name

@@ -21,11 +21,12 @@ OPENAPI = document(
     {
         "/": {"get": call("list_pipelines", "The pipelines", "classify_index")},
         "/{pipeline}": {
-            "get": call("get_card", "The champion's model card", "model_card", problems=(404, 503)),
+            "get": call("get_card", "The champion's model card", "model_card", problems=(404,)),
             "post": call(
                 "classify",
                 "Classify a picture, several, a row or many",
                 "predictions",
+                csv=True,
                 query={"explain": {"schema": {"enum": ["0", "1"]}, "description": "1: each answer tells why"}},
                 body={
                     **dict.fromkeys(CONTENT_TYPES, _PICTURE),
@@ -33,7 +34,7 @@ OPENAPI = document(
                     "application/json": _ROW,
                     "text/csv": {"schema": {"type": "string"}},
                 },
-                problems=(400, 404, 413, 415, 422, 503),
+                problems=(404, 415, 422),
             ),
         },
     },

@@ -121,6 +121,7 @@ class Admission:
         try:
             environ[READING].result(max(0.0, until - time.monotonic()))
         except TimeoutError:
+            body.close()  # it is refused: what came of it would stay in memory until the read ends
             raise _too_slow() from None
 
     def _take_room(self, call: ExitStack, size: int) -> None:

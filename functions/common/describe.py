@@ -19,6 +19,9 @@ def content(schema: str, mimetype: str = "application/json") -> dict[str, Any]:
     return {"content": {mimetype: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
 
 
+PROBLEM = {"description": "problem", **content("problem", "application/problem+json")}
+
+
 def call(
     identity: str,
     summary: str,
@@ -28,20 +31,21 @@ def call(
     body: dict[str, Any] | None = None,
     token: bool = False,
     query: dict[str, dict[str, Any]] | None = None,
+    csv: bool = False,
     problems: tuple[int, ...] = (),
 ) -> dict[str, Any]:
-    """One operation: its id, what it does, the name of its answer's schema, its parameters, the errors to expect."""
+    """One operation: its id, what it does, the name of its answer's schema, its parameters, the errors of its own.
+
+    `csv`: it answers with that too, where the caller accepts it.
+    """
+    described = {"description": answer, **content(answer)}
+    if csv:
+        described["content"]["text/csv"] = {"schema": {"type": "string"}}
     codes = sorted({*problems, *((401,) if token else ())})
     told: dict[str, Any] = {
         "operationId": identity,
         "summary": summary,
-        "responses": {
-            str(status): {"description": answer, **content(answer)},
-            **{
-                str(code): {"description": "problem", **content("problem", "application/problem+json")}
-                for code in codes
-            },
-        },
+        "responses": {str(status): described, **{str(code): PROBLEM for code in codes}},
     }
     if body is not None:
         told["requestBody"] = {"content": body}
@@ -57,6 +61,10 @@ def document(name: str, description: str, paths: dict[str, dict[str, Any]]) -> d
     parameter = {"name": "pipeline", "in": "path", "required": True, "schema": {"type": "string"}}
     text = {"description": "Prometheus's text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
     itself = {"description": "this document", "content": {"application/json": {"schema": {"type": "object"}}}}
+    for calls in paths.values():
+        for method, operation in calls.items():  # any may be refused for want of room, and any body may be a wrong one
+            for code in ("400", "413", "503") if method == "post" else ("503",):
+                operation["responses"].setdefault(code, PROBLEM)
     return {
         "openapi": "3.1.0",
         "info": {"title": f"Sabueso {name}", "description": description, "version": VERSION},

@@ -13,7 +13,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from common.admission import Admission
-from common.errors import Malformed, MethodNotAllowed, NotFound, SabuesoError, Unauthorized, Unavailable
+from common.errors import Malformed, MethodNotAllowed, NotFound, SabuesoError, TooLarge, Unauthorized, Unavailable
 from common.log import CALL_ID, LOG, REQUEST_ID, log
 from common.metrics import count_request, exposition
 from common.settings import Settings
@@ -23,7 +23,8 @@ TYPES = "urn:sabueso:problem:"
 QUIET = ("healthz", "readyz", "metrics")
 LONGEST_CALL_ID = 100
 as_text = json.JSONEncoder(separators=(",", ":")).encode
-_HTTP = {404: NotFound, 405: MethodNotAllowed}
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_HTTP = {404: NotFound, 405: MethodNotAllowed, 413: TooLarge}
 
 
 def make_app(
@@ -50,7 +51,8 @@ def make_app(
     def finish(response: Response) -> Response:
         took = time.perf_counter() - g.began
         route = request.url_rule.rule if request.url_rule else "none"
-        count_request(name, route, request.method, response.status_code, took)
+        method = request.method if request.method in METHODS else "other"
+        count_request(name, route, method, response.status_code, took)
         if response.status_code >= 400 and request.endpoint not in QUIET:  # all are counted; the gateway logs calls too
             log(request.method, path=request.path, status=response.status_code, ms=round(took * 1000, 1))
         response.headers["X-Request-Id"] = REQUEST_ID.get() or ""

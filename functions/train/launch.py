@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import re
 import shutil
@@ -34,7 +35,7 @@ from train.patience import AWAY, Patience
 
 FUNCTIONS = Path(__file__).resolve().parent.parent
 MEMORY_SHARE = 0.85
-LOG_END = 1500
+LOG_LINES, LOG_END = 20, 1500
 RELEASE_S = 10.0
 END_S = 5.0
 
@@ -181,7 +182,7 @@ class Launcher:
                 stopped_for_memory = True
                 child.kill()
             time.sleep(0.5)
-        self._pass_on_log(pipeline, told)
+        self._pass_on_log(pipeline, told, ended=True)
 
         def tell(why: str | None) -> None:
             log(why or "it is back", logging.WARNING, pipeline=pipeline)
@@ -242,8 +243,8 @@ class Launcher:
     def _log_path(self, pipeline: str) -> Path:
         return self.settings.scratch / "logs" / f"train-{pipeline}.log"
 
-    def _pass_on_log(self, pipeline: str, told: int) -> int:
-        """What the job has logged since, in whole lines, into this process's log; where that ends.
+    def _pass_on_log(self, pipeline: str, told: int, ended: bool = False) -> int:
+        """What the job has logged since, in whole lines until it has ended, into this process's log; where that ends.
 
         Native code writes plain text: each of its lines becomes an event.
         """
@@ -251,7 +252,8 @@ class Launcher:
         with contextlib.suppress(OSError), self._log_path(pipeline).open("rb") as file:
             file.seek(told)
             lines = file.read()
-        lines = lines[: lines.rfind(b"\n") + 1]
+        if not ended:
+            lines = lines[: lines.rfind(b"\n") + 1]
         for line in lines.decode(errors="replace").splitlines():
             if line.startswith("{"):
                 sys.stderr.write(f"{line}\n")
@@ -260,10 +262,20 @@ class Launcher:
         return told + len(lines)
 
     def _log_end(self, pipeline: str) -> str:
+        """What its last lines say: of events their names and errors, of others all."""
         try:
-            return self._log_path(pipeline).read_text(errors="replace")[-LOG_END:].strip()
+            lines = self._log_path(pipeline).read_text(errors="replace").splitlines()[-LOG_LINES:]
         except OSError:
             return "no log"
+        return "\n".join(map(_in_words, lines))[-LOG_END:].strip()
+
+
+def _in_words(line: str) -> str:
+    try:
+        event = json.loads(line)
+        return f"{event['event']} {event.get('error', '')}".strip()
+    except (ValueError, TypeError, KeyError):
+        return line
 
 
 def _memory_mb(pid: int) -> float:

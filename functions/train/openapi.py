@@ -23,14 +23,12 @@ OPENAPI = document(
                 status=202,
                 body=_FORCE,
                 token=True,
-                problems=(400, 404, 409, 503),
+                problems=(404, 409),
             ),
-            "get": call(
-                "get_training", "The running or last execution, and history", "train_status", problems=(404, 503)
-            ),
+            "get": call("get_training", "The running or last execution, and history", "train_status", problems=(404,)),
         },
         "/{pipeline}/cancel": {
-            "post": call("cancel", "Stop the running training", "train_status", token=True, problems=(404, 503))
+            "post": call("cancel", "Stop the running training", "train_status", token=True, problems=(404,))
         },
         "/{pipeline}/promote": {
             "post": call(
@@ -39,13 +37,11 @@ OPENAPI = document(
                 "alias_moved",
                 body=_VERSION,
                 token=True,
-                problems=(400, 404, 409, 422, 503),
+                problems=(404, 409, 422),
             )
         },
         "/{pipeline}/rollback": {
-            "post": call(
-                "rollback", "Back to the champion before", "alias_moved", token=True, problems=(404, 409, 422, 503)
-            )
+            "post": call("rollback", "Back to the champion before", "alias_moved", token=True, problems=(404, 409, 422))
         },
     },
 )

@@ -115,8 +115,10 @@ class Processes:
 
 
 def _stop(processes: list[Process]) -> None:
+    """As a platform does: each is told itself, and ends what it started; what is left of that is killed."""
     for process in processes:
-        process.signal_group(signal.SIGTERM)
+        if process.child is not None:
+            process.child.terminate()
     until = time.monotonic() + STOP_S
     for process in processes:
         if process.child is not None:

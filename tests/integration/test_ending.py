@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from flask import Flask
@@ -75,8 +76,9 @@ def test_a_call_that_is_being_answered_ends_well(
     assert code(one) == 0
 
 
+@pytest.mark.parametrize("respawned", [False, True], ids=["worker", "respawned-worker"])
 def test_a_training_is_left_as_interrupted_for_whoever_takes_it_up(
-    function: Callable[..., Function], tmp_path: Path
+    function: Callable[..., Function], tmp_path: Path, respawned: bool
 ) -> None:
     """Its parent records it and gives the lease back before it ends; else the next one would wait for both."""
     store = FolderObjects(tmp_path / "store")
@@ -84,6 +86,12 @@ def test_a_training_is_left_as_interrupted_for_whoever_takes_it_up(
     dataset.set_source({"type": "table", "location": "rows.csv", "params": {}})
     add_rows(dataset, 1, flower_rows(100))
     one = function("train", SABUESO_PIPELINES=str(ROOT / "tests" / "pipelines"))
+    assert one.process is not None
+    if respawned:
+        (worker,) = psutil.Process(one.process.pid).children()
+        worker.kill()
+        worker.wait(20)
+        wait_until(lambda: not refused(one))
     assert requests.post(f"{one.url}/flowers", headers=TOKEN, timeout=20).status_code == 202
 
     def newest() -> dict[str, Any]:

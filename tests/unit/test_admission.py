@@ -11,7 +11,7 @@ import pytest
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
-from common.admission import SLOTS, SMALL, STREAMS, Admission
+from common.admission import READING, SLOTS, SMALL, STREAMS, Admission
 from common.errors import Busy, Malformed, TooLarge
 from common.settings import Settings
 from common.web import make_app
@@ -157,3 +157,42 @@ def test_health_readiness_and_metrics_are_answered_while_all_places_are_taken(
         return [client.get(path).status_code for path in ("/healthz", "/readyz", "/metrics", "/openapi.json")]
 
     assert client.get("/within").json == [200, 200, 200, 503]
+
+
+def test_what_came_of_a_body_that_is_refused_as_too_slow_is_not_kept(
+    admission: Admission, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.admission.BODY_S", 0.1)
+    go, found = threading.Event(), []
+
+    class Slow:
+        """An input that stalls after its first part."""
+
+        def read(self, size: int) -> bytes:
+            if found:
+                go.wait(20)
+            found.append(size)
+            return bytes(size)
+
+    def read(request: Request) -> str:
+        request.environ["wsgi.input"] = Slow()
+        try:
+            admission.read_body(request.environ)
+        finally:
+            reading.append(request.environ[READING])
+        return ""
+
+    reading: list[Any] = []
+    with pytest.raises(Malformed, match="did not come within"):
+        ask(read, bytes(200_000))
+    go.set()
+    assert isinstance(reading[0].exception(20), ValueError)  # the buffer is closed
+
+
+def test_methods_that_nobody_knows_are_counted_as_one(make_settings: Callable[..., Settings]) -> None:
+    client = make_app("classify", make_settings(), {}).test_client()
+    for number in range(3):
+        assert client.open("/openapi.json", method=f"MADEUP{number}").status_code == 405
+    text = client.get("/metrics").text
+    assert "MADEUP" not in text
+    assert 'method="other",route="none",status="405"} 3.0' in text

@@ -323,3 +323,16 @@ def test_what_a_job_writes_as_plain_text_becomes_events_of_the_log(launched, sto
     ended(store)
     found = [record.facts for record in caplog.records if record.getMessage() == "output of the job"]
     assert found == [{"pipeline": "flowers", "text": "from native code"}]
+
+
+def test_the_last_words_of_a_job_need_no_line_of_their_own(launched, store, caplog):
+    caplog.set_level("INFO", "sabueso")
+    launched("import sys; sys.stdout.write('aborted'); sys.stdout.flush()")
+    ended(store)
+    assert "aborted" in [record.facts.get("text") for record in caplog.records]
+
+
+def test_a_failure_is_told_in_words_though_the_log_is_json(launched, store):
+    event = '{"event": "the training failed", "error": "ValueError: no such column"}'
+    launched(f"import sys; print({event!r}, flush=True); sys.exit(1)")
+    assert ended(store)["reason"] == "the job ended with code 1: the training failed ValueError: no such column"

@@ -74,3 +74,22 @@ def test_stop_ends_what_a_process_started_too(processes: Processes, tmp_path: Pa
     child = psutil.Process(int(mark.read_text()))
     processes.stop()
     until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_process_is_told_to_end_before_what_it_started_is(processes: Processes, tmp_path: Path) -> None:
+    ready, said = tmp_path / "ready", tmp_path / "said"
+    child = f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    code = (
+        "import pathlib, signal, subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+        "def end(*_):\n"
+        "    time.sleep(0.5)\n"
+        f"    pathlib.Path({str(said)!r}).write_text(str(child.poll()))\n"
+        "    raise SystemExit\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "time.sleep(60)"
+    )
+    start(processes, code, tmp_path)
+    until(ready.exists)
+    processes.stop()
+    assert said.read_text() == "None"  # its child still worked
