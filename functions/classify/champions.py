@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 KEPT = "kept-version"
 # What is being downloaded. The folder is emptied before the workers start (server.py).
 DOWNLOADS = "downloads"
+# A worker that kept no champion answers nobody for so long, unless its first look at MLflow has ended.
+FIRST_LOOK_S = 10.0
 # A refused version is fetched again after the time of so many looks: what it was refused for may have been mended.
 REFUSED_LOOKS = 20
 # Bundles of a pipeline that stay: another worker may be about to load one that this one knows nothing of yet.
@@ -74,7 +76,7 @@ class Champions:
     registry: Registry | None = None
     slots: dict[str, Slot] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
-    _looked: bool = False
+    _looked: threading.Event = field(default_factory=threading.Event)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -82,7 +84,7 @@ class Champions:
 
     def missing(self) -> str | None:
         """What a worker that is not ready yet waits for."""
-        return None if self._looked else "no look at MLflow has ended"
+        return None if self._looked.is_set() else "no look at MLflow has ended"
 
     def get(self, name: str) -> Champion:
         """The champion that answers now. Raises NoModel, saying why there is none."""
@@ -92,10 +94,16 @@ class Champions:
         return slot.champion
 
     def start(self) -> None:
-        """Load what the scratch folder kept, so that a restart needs no MLflow; then look there again and again."""
+        """Load what the scratch folder kept, so that a restart needs no MLflow; then look there again and again.
+
+        Where nothing was kept the first look is waited for, though not for ever: other workers may answer already, and
+        a caller must not get from this one that no model serves.
+        """
         for name in self.slots:
             self._load_kept(name)
         threading.Thread(target=self._look_again_and_again, name="refresh", daemon=True).start()
+        if any(slot.champion is None for slot in self.slots.values()):
+            self._looked.wait(FIRST_LOOK_S)
 
     def _look_again_and_again(self) -> None:
         while True:
@@ -117,7 +125,7 @@ class Champions:
                 self._keep(name, slot, f"the new champion was refused: {error.detail}")
             except Exception as error:  # the thread must live on: a replica without it would never see a champion
                 self._keep(name, slot, f"the look at MLflow failed: {type(error).__name__}: {error}")
-        self._looked = True
+        self._looked.set()
 
     def _keep(self, name: str, slot: Slot, why: str) -> None:
         if slot.why_none != why:

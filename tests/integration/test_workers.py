@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,28 @@ def test_nothing_that_was_counted_before_a_restart_is_counted_again(
         assert requests.post(f"{one.url}/covertype", json={}, timeout=WAIT_S).status_code == 503
         assert 'method="POST"' in counted()
         one.stop()
+
+
+def test_none_says_that_no_model_serves_while_another_has_it(
+    mlflow: Any, serve: Callable[[Flask], Served], function: Callable[..., Function], tmp_path: Path
+) -> None:
+    folder = tmp_path / "pipelines"
+    folder.mkdir()
+    shutil.copy(Path(__file__).parents[1] / "pipelines" / "flowers.toml", folder)
+    answer, first = mlflow.app.wsgi_app, count()
+
+    def slow_at_first(environ: Any, start_response: Any) -> Any:
+        time.sleep(2 if next(first) == 1 else 0)  # one of the two workers gets its champion later
+        return answer(environ, start_response)
+
+    mlflow.app.wsgi_app = slow_at_first
+    url = serve(mlflow.app).url
+    two = function("classify", SABUESO_WORKERS="2", SABUESO_PIPELINES=str(folder), MLFLOW_TRACKING_URI=url)
+    statuses = set()
+    until = time.monotonic() + 4
+    while time.monotonic() < until:
+        statuses.add(requests.post(f"{two.url}/flowers", json=ROW, timeout=WAIT_S).status_code)
+    assert statuses == {200}
 
 
 def test_each_serves_the_champion_and_one_folder_holds_it(
