@@ -24,9 +24,7 @@ CONNECTIONS = 256
 # Seconds that a body may take.
 BODY_S = 10.0
 # Of a body: what is read before its call counts; what is read before it needs room, and so usual pictures never do; at
-# a time. There is room for one body of the largest size, or more that are smaller. One that is smaller than FIRST is
-# read in the call's own thread, where another would cost as much as the answer: a slow one is refused when it ends, or
-# when the watchdog in front cuts it (read_timeout).
+# a time. There is room for one body of the largest size, or more that are smaller.
 FIRST, SMALL, PART = 65_536, 1_000_000, 65_536
 # Calls that compute at once; answers that are made while they are sent, since a slow reader holds such a one.
 SLOTS, STREAMS = 2, 4
@@ -82,10 +80,7 @@ class Admission:
         if length and wanted > most:
             raise self._too_large()
         body, until = io.BytesIO(), time.monotonic() + BODY_S
-        if wanted <= FIRST:
-            _fill(body, environ["wsgi.input"], wanted, until)
-        else:
-            self._read(environ, body, FIRST, until)
+        self._read(environ, body, min(FIRST, wanted), until)
         self.take_place(environ)
         if body.tell() == FIRST:
             self._read(environ, body, min(SMALL, wanted), until)
