@@ -72,12 +72,11 @@ def test_the_exit_code_says_whether_all_measured_bars_pass(question: Question) -
     assert report({**measured, both: {**GOOD, "start_s": 1.01}}, {}, FACTS, False) == 1
 
 
-def test_peers_get_the_encoded_row_and_are_understood(question: Question) -> None:
-    row, shares = [0.5, 1.0], {"yes": 0.75, "no": 0.25}
-    assert json.loads(raw(question).body) == row
-    assert json.loads(mlflow(question).body) == {"inputs": [row]}
-    assert json.loads(base64.b64decode(json.loads(v2(question).body)["inputs"][0]["data"][0])) == row
-    assert ours(question).body == question.body
+def test_peers_get_what_classify_gets_and_mlflow_the_encoded_row(question: Question) -> None:
+    shares = {"yes": 0.75, "no": 0.25}
+    assert raw(question).body == ours(question).body == question.body
+    assert base64.b64decode(json.loads(v2(question).body)["inputs"][0]["data"][0]) == question.body
+    assert json.loads(mlflow(question).body) == {"inputs": [[0.5, 1.0]]}
     answers = {
         ours: {"predictions": [{"label": "yes", "probabilities": shares}]},
         raw: {"label": "yes", "probabilities": shares},
