@@ -169,3 +169,17 @@ def test_it_goes_on_for_a_while_where_a_watchdog_goes_on_sending_calls(function:
     assert answered
     assert code(one) == 0
     assert time.monotonic() - began >= 3
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.3, 0.6, 1.0])
+def test_one_that_is_told_while_it_starts_ends_and_leaves_no_worker(
+    function: Callable[..., Function], after_s: float
+) -> None:
+    one = function("classify", ready=False, SABUESO_WORKERS="2")
+    assert one.process is not None
+    time.sleep(after_s)
+    workers = psutil.Process(one.process.pid).children()
+    end(one)
+    code(one, 10)
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+    assert refused(one)

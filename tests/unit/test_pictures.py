@@ -60,6 +60,34 @@ def test_a_picture_is_held_as_its_camera_said(orientation, turns):
     assert canonical_picture(turned(orientation, *turns)) == canonical_picture(encode(CAT))
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_jpeg_that_an_editor_turned_is_answered_as_one_that_a_camera_turned(orientation):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    xmp = f'<x:xmpmeta tiff:Orientation="{orientation}"/>'.encode()
+    by_camera = decode_picture(encode(CAT, "JPEG", exif=exif), 24)
+    assert np.array_equal(decode_picture(encode(CAT, "JPEG", xmp=xmp), 24), by_camera)
+    assert not np.array_equal(decode_picture(encode(CAT, "JPEG"), 24), by_camera)
+
+
+def test_a_large_photograph_decodes_to_what_its_whole_gives():
+    large = CAT.resize((1600, 1200), Image.Resampling.BICUBIC)
+    reduced = decode_picture(encode(large, "JPEG", quality=95), 48).astype(int)
+    whole = decode_picture(encode(large), 48).astype(int)
+    assert np.abs(reduced - whole).mean() < 3
+
+
+@pytest.mark.parametrize(("side", "scale"), [(170, 2), (159, 2), (150, 1), (650, 8)])
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_keeps_enough(monkeypatch, side, scale):
+    body, resized = encode(CAT.resize((side, side)), "JPEG"), []
+    real = pictures.resize_picture
+    monkeypatch.setattr(
+        pictures, "resize_picture", lambda picture, *view: resized.append(picture.size) or real(picture, *view)
+    )
+    decode_picture(body, 81)
+    assert resized == [(-(-side // scale),) * 2]
+
+
 def test_a_broken_camera_note_does_not_spoil_the_picture():
     exif = Image.Exif()
     exif[ORIENTATION], exif[0x0100] = 6, 40
