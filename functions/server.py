@@ -7,7 +7,6 @@ import ctypes
 import importlib
 import multiprocessing
 import os
-import select
 import shutil
 import signal
 import socket
@@ -49,7 +48,7 @@ def main() -> int:
     give_memory_back()
     try:
         settings = read_settings(os.environ)
-        # Large bodies are kept in temporary files: in the one folder that may be written to.
+        # Temporary files, of the pictures of a form too, belong in the one folder that may be written to.
         settings.scratch.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(settings.scratch)
         metrics = settings.scratch / "metrics"
@@ -101,7 +100,7 @@ def give_memory_back() -> None:
 
 
 def application(function: Any, settings: Any, end: Ending) -> Any:
-    """In each worker: the function's app, which is told when the end comes. Without the first process it ends too."""
+    """Make the function's app in a worker, and tie it to the first process: its end, and its death."""
     first = multiprocessing.parent_process()
     if first is not None:
         threading.Thread(target=end_with, args=(first,), name="first", daemon=True).start()
@@ -117,18 +116,20 @@ def end_with(first: Any) -> None:
 
 
 class Ending:
-    """On SIGTERM: what the function does first, then `linger_s` as ever, then no new connection, and the last answers.
+    """On SIGTERM: run `before_end`, go on for `linger_s`, then take no connection and send the last answers.
 
-    The workers are told by a pipe that is closed: what multiprocessing has for that would wait for one that has died.
+    A watchdog in front passes SIGTERM on as soon as it gets one, but sends calls for its healthcheck_interval more.
+    faasd takes the network away first, loopback too; no answer can reach anybody then, and the process ends at once.
 
-    A watchdog in front sends SIGTERM on as soon as it gets one, but passes calls for its healthcheck_interval more.
-    Where the network was taken away first, loopback too (faasd does so), no answer can reach anybody: then at once.
+    Workers learn of the end when the first process closes its end of a pipe. multiprocessing.Event would do for that,
+    but setting one waits for a worker that died while it waited.
     """
 
     def __init__(self, address: tuple[str, int], linger_s: float, first_s: float) -> None:
         self.address, self.linger_s, self.first_s = address, linger_s, first_s
         self._begun = False
-        (self._ending, self._open), (self._ended, self._end_done) = os.pipe(), os.pipe()
+        self._begin_reader, self._begin = multiprocessing.Pipe(duplex=False)
+        self._done_reader, self._done = multiprocessing.Pipe(duplex=False)
 
     def listen(self, server: Any) -> None:
         """Take the signals over from the server, which ends when its own handler is called."""
@@ -145,15 +146,15 @@ class Ending:
             signal.signal(one, handle)
 
     def call_first(self, before_end: Any) -> None:
-        """In a worker: `before_end` is called once the end comes, and waited for."""
-        os.close(self._open)  # the first process's alone is to count
+        """In a worker: call `before_end` once the end begins; the first process waits for it."""
+        self._begin.close()  # only the first process holds it open
 
         def run() -> None:
-            os.read(self._ending, 1)
+            self._begin_reader.poll(None)
             try:
                 before_end()
             finally:
-                os.write(self._end_done, b".")
+                self._done.send_bytes(b".")
 
         threading.Thread(target=run, name="ending", daemon=True).start()
 
@@ -162,9 +163,8 @@ class Ending:
             for worker in multiprocessing.active_children():
                 worker.kill()
             os._exit(1)  # the watchdog then ends too, and does not wait for calls that nobody can answer
-        os.close(self._open)
-        if self.first_s:
-            select.select([self._ended], [], [], self.first_s)
+        self._begin.close()
+        self._done_reader.poll(self.first_s)
         time.sleep(self.linger_s)
         server.signal_handler_interrupt()
 

@@ -1,4 +1,4 @@
-"""From a call to its reply: rows or pictures in, predictions out. Knows nothing of who carries the call."""
+"""From a call to its answer: rows or pictures in, predictions out."""
 
 from __future__ import annotations
 
