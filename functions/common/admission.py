@@ -1,7 +1,7 @@
-"""How much a worker takes on at once. What is beyond is told to come again, at once or after a short wait.
+"""Limits of a worker's load. A call beyond them gets Busy, at once or after a short wait.
 
-The server in front gives every connection a thread, so that health is answered whatever the others do. A body is read
-before its call counts, the first bytes at least: who sends slowly keeps nobody from an answer.
+granian gives each connection a thread, so that health is answered under any load. The first bytes of a body are read
+before its call counts, so that slow senders keep nobody from an answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BODY_S = 10.0
 # Of a body: what is read before its call counts; what is read before it needs room, and so usual pictures never do; at
 # a time. There is room for one body of the largest size, or more that are smaller.
 FIRST, SMALL, PART = 65_536, 1_000_000, 65_536
-# Calls that compute at once; answers that are made while they are sent, since a slow reader holds such a one.
+# Calls that compute at once; answers that are streamed at once: a slow reader holds one for as long as it reads.
 SLOTS, STREAMS = 2, 4
 CALL, READING = "sabueso.call", "sabueso.reading"
 Environ = dict[str, Any]
@@ -34,7 +34,7 @@ Wsgi = Callable[[Environ, Any], Iterable[bytes]]
 
 
 class Admission:
-    """One worker's. What a call is given it has until its answer is sent."""
+    """The limits of one worker. A call keeps its place, room and stream until its answer is sent."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

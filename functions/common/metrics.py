@@ -1,6 +1,6 @@
 """Requests counted and timed for Prometheus, over all workers where the environment names a folder for that.
 
-server.py sets PROMETHEUS_MULTIPROC_DIR before this is imported: prometheus_client looks at it then.
+prometheus_client reads PROMETHEUS_MULTIPROC_DIR when it is imported, so server.py sets it before.
 """
 
 from __future__ import annotations

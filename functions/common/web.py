@@ -97,10 +97,10 @@ def _known(error: Exception) -> Exception:
 
 
 def problem(error: Exception) -> Response:
-    """The problem document of an error (RFC 9457). What nobody foresaw is logged whole, and told as internal."""
+    """The problem document of an error (RFC 9457). An unforeseen one is logged with its traceback."""
     if not isinstance(error, SabuesoError):
         LOG.error("unforeseen %s", type(error).__name__, exc_info=error)
-        error = SabuesoError("Something went wrong on our side; the log of this function tells more by the request_id.")
+        error = SabuesoError("Something went wrong on our side; the function's log has more under this request_id.")
     body = {
         "type": TYPES + error.kind,
         "status": error.status,

@@ -64,14 +64,14 @@ def ask_train(pipeline: str, settings: Settings) -> str:
             json={"force": False},
             timeout=10,
         )
-        told = f"train answered {answer.status_code}"
+        outcome = f"train answered {answer.status_code}"
     except requests.RequestException as error:
-        told = f"train was not reached: {type(error).__name__}"
+        outcome = f"train was not reached: {type(error).__name__}"
     except WrongSettings as error:  # a secret is read when it is used, and must not cost the other pipelines their data
         missing = "; ".join(f"{one.field}: {one.detail}" for one in error.errors)
-        told = f"train was not asked: {missing}. Make that secret; the next tick asks again."
-    log("asked train", pipeline=pipeline, outcome=told)
-    return told
+        outcome = f"train was not asked: {missing}. Make that secret; the next tick asks again."
+    log("asked train", pipeline=pipeline, outcome=outcome)
+    return outcome
 
 
 def utc_now() -> datetime:

@@ -173,16 +173,16 @@ class Launcher:
 
     def _watch(self, pipeline: str, job: Running, key: str, lease: Lease) -> None:
         child, limit = job.child, self.settings.train_memory_mb or memory_mb()
-        stopped_for_memory, told = False, 0
+        stopped_for_memory, passed_on = False, 0
         while child.poll() is None:
-            told = self._pass_on_log(pipeline, told)
+            passed_on = self._pass_on_log(pipeline, passed_on)
             if self._ending:
                 child.terminate()
             if limit is not None and not stopped_for_memory and _memory_mb(child.pid) > MEMORY_SHARE * limit:
                 stopped_for_memory = True
                 child.kill()
             time.sleep(0.5)
-        self._pass_on_log(pipeline, told, ended=True)
+        self._pass_on_log(pipeline, passed_on, ended=True)
 
         def tell(why: str | None) -> None:
             log(why or "it is back", logging.WARNING, pipeline=pipeline)
@@ -243,14 +243,14 @@ class Launcher:
     def _log_path(self, pipeline: str) -> Path:
         return self.settings.scratch / "logs" / f"train-{pipeline}.log"
 
-    def _pass_on_log(self, pipeline: str, told: int, ended: bool = False) -> int:
-        """What the job has logged since, in whole lines until it has ended, into this process's log; where that ends.
+    def _pass_on_log(self, pipeline: str, start: int, ended: bool = False) -> int:
+        """Copy the job's log from byte `start` into this process's, in whole lines until it has ended; the next start.
 
         Native code writes plain text: each of its lines becomes an event.
         """
         lines = b""
         with contextlib.suppress(OSError), self._log_path(pipeline).open("rb") as file:
-            file.seek(told)
+            file.seek(start)
             lines = file.read()
         if not ended:
             lines = lines[: lines.rfind(b"\n") + 1]
@@ -259,7 +259,7 @@ class Launcher:
                 sys.stderr.write(f"{line}\n")
             elif line.strip():
                 log("output of the job", pipeline=pipeline, text=line)
-        return told + len(lines)
+        return start + len(lines)
 
     def _log_end(self, pipeline: str) -> str:
         """What its last lines say: of events their names and errors, of others all."""

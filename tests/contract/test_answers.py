@@ -230,6 +230,14 @@ class TestEveryFunction:
                 told.add((path, method.upper()))
         assert told == own_calls(app.application)
 
+    def test_the_description_names_the_errors_that_any_call_may_get(self, client, name):
+        for path, calls in client(name).get("/openapi.json").json["paths"].items():
+            if path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
+                continue
+            for method in calls.keys() - {"parameters"}:
+                wanted = {"503", "400", "413"} if method == "post" else {"503"}
+                assert wanted <= calls[method]["responses"].keys(), (path, method)
+
     def test_a_client_s_request_id_is_not_taken(self, client, name):
         answer = client(name).get("/healthz", headers={"X-Request-Id": "mine", "X-Call-Id": "mine"})
         assert answer.headers["X-Request-Id"] != "mine"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from conftest import together
 from flowers import as_record, draw, encode, flower_rows
-from serving import ROW
+from serving import ROW, validate_problem
 
 ROWS = flower_rows(30, seed=9)
 FUNCTIONS = Path(__file__).parents[2] / "functions"
@@ -103,6 +103,12 @@ def test_several_pictures_in_a_form_get_their_predictions_in_order(serving):
     files = [(io.BytesIO(encode(draw(label, number))), f"{number}.png") for number, label in enumerate(wanted)]
     answer = serving.client.post("/pets", data={"image": files}, content_type="multipart/form-data")
     assert labels(answer) == wanted
+
+
+def test_a_form_of_too_many_parts_is_too_large(serving):
+    parts = {f"part{number}": "x" for number in range(1001)}
+    answer = serving.client.post("/pets", data=parts, content_type="multipart/form-data")
+    validate_problem(answer, 413, "too-large")
 
 
 def test_one_picture_in_a_form_is_the_same_as_its_raw_body(serving):

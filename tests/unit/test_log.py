@@ -64,6 +64,14 @@ def test_an_unforeseen_error_is_found_by_the_request_id_that_its_answer_tells(
     assert {(line["request_id"], line["call_id"]) for line in (error, access)} == {(identity, "call-7")}
 
 
+def test_a_call_that_succeeds_is_counted_and_not_logged(
+    make_settings: Callable[..., Settings], lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    client = make_app("classify", make_settings(), {}).test_client()
+    assert [client.get(path).status_code for path in ("/openapi.json", "/nowhere")] == [200, 404]
+    assert [line["path"] for line in lines()] == ["/nowhere"]
+
+
 def test_the_log_of_a_training_has_the_ids_of_the_request_that_began_it(
     make_settings: Callable[..., Settings],
     store: FolderObjects,

@@ -4,7 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from flask import Flask
+from flask import request as flask_request
 
+from common.log import CALL_ID
 from common.pipelines import read_pipelines
 from fetch_batch.trigger import ask_train, reason_to_train
 
@@ -98,3 +101,19 @@ def test_the_file_says_how_many_new_ones_are_enough(decide, make_settings):
 
 def test_a_gateway_that_is_down_is_told_and_stops_nothing(make_settings):
     assert ask_train("flowers", make_settings("flowers")) == "train was not reached: ConnectionError"
+
+
+def test_train_is_asked_with_the_id_of_the_call_that_collected(make_settings, serve, request):
+    gateway, asked = Flask("gateway"), []
+
+    @gateway.post("/function/train/flowers")
+    def train():
+        asked.append((flask_request.headers.get("X-Call-Id"), flask_request.headers["Authorization"]))
+        return {}, 202
+
+    settings = make_settings("flowers", OPENFAAS_URL=serve(gateway).url)
+    assert ask_train("flowers", settings) == "train answered 202"
+    token = CALL_ID.set("call-9")
+    request.addfinalizer(lambda: CALL_ID.reset(token))
+    ask_train("flowers", settings)
+    assert asked == [(None, "Bearer the-train-token"), ("call-9", "Bearer the-train-token")]
