@@ -22,7 +22,7 @@ from common.pipelines import Pipeline, read_pipelines  # noqa: E402
 from flowers import as_record, draw, encode, flower_rows  # noqa: E402
 from train.bundle.export import compare_network, write_golden, write_network  # noqa: E402
 from train.bundle.novelty import nearest_label  # noqa: E402
-from train.fit.kinds import Preparation, prepare  # noqa: E402
+from train.fit.preparation import Preparation, prepare  # noqa: E402
 from train.judge.metrics import evaluate  # noqa: E402
 
 SIZE = 32

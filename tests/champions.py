@@ -15,7 +15,7 @@ from bundles import make_bundle  # noqa: E402
 from common.features import read_row  # noqa: E402
 from common.pipelines import Column, Label, Pipeline, read_pipelines  # noqa: E402
 from flowers import as_record, draw, encode, flower_rows  # noqa: E402
-from train.fit.kinds import Preparation, prepare  # noqa: E402
+from train.fit.preparation import Preparation, prepare  # noqa: E402
 
 GIANT_FROM, OTHER_SIZE = 80.0, 48
 

@@ -7,7 +7,8 @@ from common.objects import FolderObjects
 from common.pipelines import Pipeline
 from train.bundle.make_bundle import make_bundle
 from train.fit.checkpoint import Checkpoint
-from train.fit.make_network import Part, make_network
+from train.fit.make_network import make_network
+from train.fit.preparation import Part
 
 KEY = "of a test"
 NEVER_S = 3600.0

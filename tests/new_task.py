@@ -19,7 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 from common.datasets import Dataset
 from common.features import canonical_row
 from common.objects import FolderObjects
-from common.pictures import canonical_picture, decode_picture
+from common.pictures import canonical_picture, decode_picture, square_view
 from common.pipelines import Pipeline, read_pipelines
 from fitted import fitted_bundle
 from train.snapshot import SALT, Examples, part_of, read_examples
@@ -37,7 +37,7 @@ def split_again(pipeline: Pipeline, examples: Examples, number: int) -> Examples
 def flat(pipeline: Pipeline, inputs: list[Any]) -> np.ndarray:
     """What the forest gets: the numbers, or all pixels of small pictures."""
     if pipeline.kind == "image":
-        return np.stack([decode_picture(one, FOREST_SIDE).ravel() for one in inputs])
+        return np.stack([decode_picture(one, square_view(FOREST_SIDE)).ravel() for one in inputs])
     return np.array(inputs, dtype=np.float64)
 
 

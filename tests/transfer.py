@@ -1,15 +1,16 @@
 """Transfer learning in a process of its own, since TensorFlow is dear: what each command found, as one JSON object.
 
-`python transfer.py networks FOLDER NAME...`: backbones, their weights from files, their exports.
-`python transfer.py refused FOLDER`: files that are not of the backbone.
-`python transfer.py fit FOLDER`: weights learnt on some drawings, taken over for a few others, by a fit that dies once.
+`python transfer.py networks FOLDER NAME...`: networks of keras.applications, their weights from files, their exports.
+`python transfer.py refused FOLDER`: files that are not of the backbone, and a download without a network.
+`python transfer.py lite FOLDER`: EfficientNet-Lite0 beside what its weights were published for.
+`python transfer.py fit FOLDER`: drawings by a frozen network; too few, too many for the time, rare labels.
 """
 
-import hashlib
 import json
 import os
 import shutil
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,25 @@ sys.path[:0] = [str(HERE.parent / "functions"), str(HERE.parent / "scripts")]
 import h5py  # noqa: E402
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+from sklearn.datasets import load_sample_images  # noqa: E402
 
 from common.bundle import NETWORK  # noqa: E402
 from common.errors import TrainingFailed  # noqa: E402
 from common.objects import FolderObjects  # noqa: E402
-from common.pipelines import Pipeline, Weights, read_pipelines  # noqa: E402
+from common.pictures import resize_array, square_view  # noqa: E402
+from common.pipelines import Pipeline, read_pipelines  # noqa: E402
 from local.drawings import draw_pets  # noqa: E402
 from train.bundle.export import compare_network, serving_network, write_network  # noqa: E402
-from train.bundle.novelty import picture_novelty  # noqa: E402
-from train.fit.backbones import KINDS, build_backbone, load_weights  # noqa: E402
+from train.bundle.novelty import nearest_label  # noqa: E402
+from train.fit import pretrained  # noqa: E402
+from train.fit.backbones import KERAS, LITE, build_backbone, freeze, last_stage  # noqa: E402
 from train.fit.checkpoint import Checkpoint  # noqa: E402
-from train.fit.fit import Fit, predict_both  # noqa: E402
-from train.fit.image import with_heat  # noqa: E402
-from train.fit.kinds import answering, build, learns_first, make_batches, prepare  # noqa: E402
+from train.fit.efficientnet_lite import build_efficientnet_lite0, pretrained_arrays  # noqa: E402
+from train.fit.fit import predict_both  # noqa: E402
+from train.fit.heat import with_heat  # noqa: E402
+from train.fit.preparation import Part, Terms, prepare  # noqa: E402
 
-SIDE, FEW, MANY = 48, 64, 320
-EPOCHS, DIES_IN, EPOCHS_BEFORE = 6, 5, 20
+SIDE = 64
 SMALL = "mobilenet_v3_small"
 PACKAGES = {
     "mobilenet_v3_small": "mobilenet_v3",
@@ -44,10 +48,6 @@ PACKAGES = {
     "efficientnet_v2_b0": "efficientnet_v2",
     "resnet50": "resnet50",
 }
-
-
-class Died(Exception):
-    pass
 
 
 def as_published(saved: Path, target: Path) -> None:
@@ -59,16 +59,24 @@ def as_published(saved: Path, target: Path) -> None:
             alone.attrs[name] = value
 
 
+def exported(network: keras.Model, pixels: np.ndarray, folder: Path) -> dict[str, Any]:
+    """How far the exported network is from Keras, and how large."""
+    whole = with_heat(pretrained.build_classifier(network, 3), SIDE)
+    embedding = predict_both(whole, pixels)[1]
+    serving = serving_network(whole, nearest_label(embedding, np.arange(len(pixels)) % 2), 1.0)
+    write_network(serving, folder)
+    size = (folder / NETWORK).stat().st_size
+    return {"bytes": size, "weights": whole.count_params(), "export": compare_network(serving, folder, pixels)}
+
+
 def network(name: str, folder: Path) -> dict[str, Any]:
     """With random weights: does each kind of file give the network that keras.applications would make of it?"""
     keras.utils.set_random_seed(1)
     shape = (SIDE, SIDE, 3)
-    source = KINDS[name].make(include_top=False, weights=None, input_shape=shape)
+    source = KERAS[name](include_top=False, weights=None, input_shape=shape)
     pixels = np.random.default_rng(1).uniform(0, 255, (8, *shape)).astype(np.float32)
     package = getattr(keras.applications, PACKAGES[name])
-    wanted = source(package.preprocess_input(pixels.copy()), training=False).numpy().mean(axis=(1, 2))
-    model = build_backbone(name, 3, SIDE, weighted=True)
-    fresh = model(pixels, training=False)[1].numpy()
+    wanted = source(package.preprocess_input(pixels.copy()), training=False).numpy()
     source.save(folder / "whole.h5")
     as_published(folder / "whole.h5", folder / "published_notop.h5")
     files = ["published_notop.h5"]
@@ -78,19 +86,17 @@ def network(name: str, folder: Path) -> dict[str, Any]:
         files += ["whole.h5", "whole.keras", "own.weights.h5"]
     apart = {}
     for file in files:
-        keras.utils.set_random_seed(2)
-        model = build_backbone(name, 3, SIDE, weighted=True)
-        load_weights(model, folder / file, name)
-        # With the training flag, too: nothing of a backbone that knows something may fall out or be measured anew.
-        apart[file] = float(np.abs(model(pixels, training=True)[1].numpy() - wanted).max())
-    whole = with_heat(model, SIDE, mirrored=True)
-    embedding = predict_both(whole, pixels)[1]
-    novelty = picture_novelty((pixels, embedding), np.arange(8) % 2, (pixels, embedding))
-    serving = serving_network(whole, novelty, 1.0)
-    write_network(serving, folder)
-    found = {"apart": apart, "fresh": float(np.abs(fresh - wanted).max()), "large": float(np.abs(wanted).max())}
-    found |= {"bytes": (folder / NETWORK).stat().st_size, "weights": model.count_params() + embedding.shape[1] ** 2}
-    return {**found, "export": compare_network(serving, folder, pixels), "policy": keras.config.dtype_policy().name}
+        model = build_backbone(name, SIDE, folder / file)
+        apart[file] = float(np.abs(model(pixels, training=False).numpy() - wanted).max())
+    freeze(model, but=last_stage(model))
+    norms = [one for one in model.layers[-1].layers if isinstance(one, keras.layers.BatchNormalization)]
+    return {
+        "apart": apart,
+        "large": float(np.abs(wanted).max()),
+        "learning": [len(model.trainable_variables), len(model.variables)],
+        "norms_learn": any(one.trainable for one in norms),
+        **exported(model, pixels, folder),
+    }
 
 
 def networks(folder: Path, *names: str) -> dict[str, Any]:
@@ -103,99 +109,75 @@ def networks(folder: Path, *names: str) -> dict[str, Any]:
 
 
 def refused(folder: Path) -> dict[str, Any]:
-    """What is said of files that are not of the backbone; and which backbones there are."""
-    top = KINDS[SMALL].make(include_top=True, weights=None, classes=3, input_shape=(SIDE, SIDE, 3))
+    """What is said of files that are not of the backbone, and where nothing can be downloaded."""
+    top = KERAS[SMALL](include_top=True, weights=None, classes=3, input_shape=(SIDE, SIDE, 3))
     top.save(folder / "whole.h5")
     as_published(folder / "whole.h5", folder / "top.h5")
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     other.save_weights(folder / "other.weights.h5")
     (folder / "text.h5").write_text("these are no weights")
-    source = KINDS[SMALL].make(include_top=False, weights=None, input_shape=(SIDE, SIDE, 3))
+    source = KERAS[SMALL](include_top=False, weights=None, input_shape=(SIDE, SIDE, 3))
     source.get_layer("conv_1_bn").gamma.assign(np.full(576, np.nan))
     source.save_weights(folder / "empty.weights.h5")
-    found: dict[str, Any] = {"kinds": list(KINDS)}
-    model = build_backbone(SMALL, 3, SIDE, weighted=True)
-    for file in ("top.h5", "other.weights.h5", "text.h5", "empty.weights.h5"):
+    found: dict[str, Any] = {"kinds": [LITE, *KERAS]}
+    for file in ("top.h5", "other.weights.h5", "text.h5", "empty.weights.h5", None):
         try:
-            load_weights(model, folder / file, SMALL)
+            build_backbone(SMALL, SIDE, file and folder / file)
         except TrainingFailed as error:
-            found[file] = error.detail
+            found[file or "download"] = error.detail
     return found
 
 
-def pictures(folder: Path, count: int, seed: int) -> tuple[list[bytes], np.ndarray]:
-    draw_pets(folder, count, seed, size=64)
+def lite(folder: Path) -> dict[str, Any]:
+    """What ImageNet's own classifier says of two photographs: the network is the one that the weights are of."""
+    photos = [resize_array(one, square_view(224)) for one in load_sample_images().images]
+    embeddings = build_efficientnet_lite0(224)(np.stack(photos).astype(np.float32)).numpy().mean(axis=(1, 2))
+    arrays = pretrained_arrays()
+    classes = (embeddings @ arrays["_fc.weight"].T + arrays["_fc.bias"]).argmax(axis=1)
+    pixels = np.random.default_rng(1).uniform(0, 255, (8, SIDE, SIDE, 3)).astype(np.float32)
+    return {"classes": classes.tolist(), **exported(build_backbone(LITE, SIDE), pixels, folder)}
+
+
+def pictures(folder: Path, count: int, seed: int) -> Part:
+    draw_pets(folder, count, seed, size=SIDE)
     files = [folder / kind / f"{number:04}.jpg" for number in range(count // 2) for kind in ("cat", "dog")]
     return [file.read_bytes() for file in files], np.arange(count) % 2
 
 
-def a_fit(
-    pipeline: Pipeline, part: Any, tune: Any, checkpoint: Checkpoint, weights: Path | None, epochs: int, dies: int = 0
-) -> dict[str, Any]:
-    """Epochs that were seen, how far the backbone was from its first weights after each, accuracies, plan."""
-    keras.utils.set_random_seed(1)
-    preparation = prepare(pipeline, part[0])
-    model = build(pipeline, preparation, len(part[0]), weights)
-    batches = make_batches(pipeline, preparation, *part)
-    batches.epochs = epochs
-    backbone = model.get_layer("backbone").network
-    first = backbone.get_weights()
-    head = model.get_layer("head").get_weights()[0]
-    seen, moved, rates = [], [], []
-
-    def on_epoch(done: int, total: int, facts: dict[str, float]) -> None:
-        seen.append(done)
-        moved.append(max(float(np.abs(a - b).max()) for a, b in zip(first, backbone.get_weights(), strict=True)))
-        rates.append(float(fit.optimizer.learning_rate))
-        if done == dies:
-            raise Died
-
-    encoded = preparation.encode(tune[0]), tune[1]
-    fit = Fit(model, batches, encoded, checkpoint, on_epoch, learns_first(pipeline, model))
-    found: dict[str, Any] = {"seen": seen, "moved": moved, "rates": rates, "batches": batches.steps}
-    try:
-        found["plan"] = fit.run(600)
-    except Died:
-        return {**found, "plan": checkpoint.plan()}
-    kept = [one for one in backbone.weights if "moving" in one.name]
-    before = [value for one, value in zip(backbone.weights, first, strict=True) if "moving" in one.name]
-    found["norms_moved"] = max(float(np.abs(a - b.numpy()).max()) for a, b in zip(before, kept, strict=True))
-    found["head_moved"] = float(np.abs(head - model.get_layer("head").get_weights()[0]).max())
-    found["steps"] = int(fit.optimizer.iterations)
-    found["accuracies"] = [point["tune_accuracy"] for point in fit.curve]
-    if weights is not None:
-        answers = predict_both(answering(pipeline, model, preparation, encoded), encoded[0])[0]
-        found["accuracy"] = float((answers.argmax(axis=1) == tune[1]).mean())
-    backbone.save_weights(checkpoint.objects.root / "last.weights.h5")
-    return found
+def a_fit(pipeline: Pipeline, train: Part, tune: Part, folder: Path, seconds: float = 600) -> dict[str, Any]:
+    """The plan, the accuracy on tune, what was said on the way, and what cross-validation found."""
+    said: list[str] = []
+    checkpoint = Checkpoint(FolderObjects(folder / "store"), "jobs/pets/checkpoints/one/")
+    until = time.monotonic() + seconds
+    terms = Terms(checkpoint, until, lambda *_: None, lambda stage, share: said.append(stage), epochs=3)
+    preparation = prepare(pipeline, train[0], folder / "pictures")
+    fitted = pretrained.fit_pretrained(pipeline, preparation, train, tune, terms)
+    logits = predict_both(fitted.model, preparation.encode(tune[0]))[0]
+    found = {"plan": fitted.plan, "said": said, "curve": len(fitted.curve), "classes": logits.shape[1]}
+    if fitted.unseen:
+        found["unseen"] = float((fitted.unseen.logits.argmax(axis=1) == fitted.unseen.labels).mean())
+    return {**found, "finite": bool(np.isfinite(logits).all()), "accuracy": float((logits.argmax(axis=1) == tune[1]).mean())}
 
 
 def fits(folder: Path) -> dict[str, Any]:
-    pets = read_pipelines(HERE.parent / "functions" / "pipelines")["pets"]
-    plain = replace(pets, train=replace(pets.train, image_size=SIDE, backbone=SMALL))
-    many, few = pictures(folder / "many", MANY, seed=1), pictures(folder / "few", FEW, seed=2)
-    tune = pictures(folder / "tune", 200, seed=3)
-
-    def checkpoint(name: str, plan: dict[str, int] | None = None) -> Checkpoint:
-        one = Checkpoint(FolderObjects(folder / name), "jobs/pets/checkpoints/one/")
-        one.due = lambda: plan is None  # type: ignore[method-assign]
-        if plan is not None:
-            one.save_plan(plan)
-        return one
-
-    before = a_fit(plain, many, tune, checkpoint("before", {"epochs": EPOCHS_BEFORE}), None, EPOCHS_BEFORE)
-    file = folder / "before" / "last.weights.h5"
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    weighted = replace(plain, train=replace(plain.train, weights=Weights(str(file), digest)))
-    after = checkpoint("after")
-    first = a_fit(weighted, few, tune, after, file, EPOCHS, dies=DIES_IN)
-    second = a_fit(weighted, few, tune, after, file, EPOCHS)
-    return {"before": before, "first": first, "second": second}
+    shipped = read_pipelines(HERE.parent / "functions" / "pipelines")["pets"]
+    pets = replace(shipped, train=replace(shipped.train, image_size=SIDE))
+    train, tune = pictures(folder / "train", 600, seed=1), pictures(folder / "tune", 100, seed=2)
+    found = {"enough": a_fit(pets, train, tune, folder / "enough")}
+    found["few"] = a_fit(pets, (train[0][:20], train[1][:20]), tune, folder / "few")
+    # A pipeline may name labels that no picture has yet, or hardly any.
+    more = replace(pets, labels=(*pets.labels, replace(pets.labels[0], value="horse"), replace(pets.labels[0], value="cow")))
+    rare = train[1][:200].copy()
+    rare[0] = 2
+    found["rare"] = a_fit(more, (train[0][:200], rare), tune, folder / "rare")
+    found["no time"] = a_fit(pets, train, tune, folder / "no-time", seconds=0)
+    return found
 
 
 def main() -> None:
     command, folder, *names = sys.argv[1:]
-    print(json.dumps({"networks": networks, "refused": refused, "fit": fits}[command](Path(folder), *names)))
+    commands = {"networks": networks, "refused": refused, "lite": lite, "fit": fits}
+    print(json.dumps(commands[command](Path(folder), *names)))
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def _pictures(name: str, champion: Champion, files: list[bytes], explain: bool, 
         each.append(bundle.network.run(_decoded(bundle, file, field)))
     found = {output: np.concatenate([one[output] for one in each]) for output in each[0]}
     probabilities, novelty = found["probabilities"], found["novelty"].reshape(-1)
-    explanations = explain_pictures(found["heat"], probabilities, bundle.contract) if explain else None
+    explanations = explain_pictures(files, found["heat"], probabilities, bundle.contract) if explain else None
     return _told(name, champion, [(probabilities, novelty)], as_csv, explanations)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,23 +12,25 @@ from common.network import Array
 from common.pictures import picture_view, seen_region
 
 
-def explain_pictures(heat: Array, probabilities: Array, contract: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """`heat` (n, rows, columns, labels): what each part adds to each label's logit.
+def explain_pictures(
+    files: Sequence[bytes], heat: Array, probabilities: Array, contract: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """`heat` (n, rows, columns, labels): what each part of a picture adds to each label's logit.
 
     Told is by how much a part speaks for the answered label more than for the others in the mean, as a share of the
     strongest part; 0 where it speaks against it. `region` is the part of the picture that the network sees: left, top,
     right and bottom as shares of its sides.
     """
     labels = [label["value"] for label in contract["labels"]]
-    region = list(seen_region(picture_view(contract["features"])[1]))
+    view = picture_view(contract["features"])
     best = probabilities.argmax(axis=1)
     found = []
-    for one, place in zip(heat.astype(np.float64), best.tolist(), strict=True):
+    for file, one, place in zip(files, heat.astype(np.float64), best.tolist(), strict=True):
         own = one[..., place]
         others = (one.sum(axis=-1) - own) / max(1, one.shape[-1] - 1)
         ahead = np.maximum(own - others, 0)
         values = np.round(ahead / max(float(ahead.max()), 1e-9), 3)
-        found.append({"kind": "heatmap", "label": labels[place], "values": values.tolist(), "region": region})
+        found.append({"kind": "heatmap", "label": labels[place], "values": values.tolist(), "region": list(seen_region(file, view))})
     return found
 
 

@@ -80,9 +80,9 @@ class Bundle:
         """
         if self.encoder is None:
             view = picture_view(self.contract["features"])
-            found = np.empty((len(inputs), view[0], view[0], 3), np.float32)
+            found = np.empty((len(inputs), view.size, view.size, 3), np.float32)
             for place, body in enumerate(inputs):
-                found[place] = decode_picture(body, *view)
+                found[place] = decode_picture(body, view)
             return found
         return self.encoder.rows(inputs)
 

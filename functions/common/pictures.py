@@ -7,7 +7,7 @@ import io
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -89,45 +89,69 @@ def _on_white(picture: Image.Image) -> Image.Image:
     return whole
 
 
-def decode_picture(body: bytes, size: int, centre: float = 1.0, least: int | None = None) -> np.ndarray[Any, Any]:
-    """Encoded picture -> uint8 (size, size, 3), that share of both its sides squeezed to a square. Raises Unusable.
+class View(NamedTuple):
+    """What a network gets to see of a picture: its middle, `centre` of it, as size x size points.
 
-    `least`: of the sides of a JPEG as it is decoded, if it has as much; `least_side` unless it is told.
+    `square`: the largest square in the middle, so that shapes stay as they are; otherwise both sides are squeezed.
+    A JPEG is decoded at reduced scale if as many points of each side are left as `least_side` says.
     """
-    with _opened(body, draft=least or least_side(size, centre)) as picture:
-        return resize_picture(picture, size, centre)
+
+    size: int
+    centre: float = 1.0
+    square: bool = True
+    least_side: int = 0
+
+    def region(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of what is seen, as shares of the sides of a picture of that size."""
+        side = min(width, height)
+        across, down = (self.centre * side / one if self.square else self.centre for one in (width, height))
+        return (1 - across) / 2, (1 - down) / 2, (1 + across) / 2, (1 + down) / 2
 
 
-def resize_picture(picture: Image.Image, size: int, centre: float = 1.0) -> np.ndarray[Any, Any]:
-    left, top, right, bottom = seen_region(centre)
-    box = (picture.width * left, picture.height * top, picture.width * right, picture.height * bottom)
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap=2.0), dtype=np.uint8)
+def square_view(size: int, centre: float = 1.0) -> View:
+    """The view of a new network."""
+    return View(size, centre, True, int(KEPT * size / centre))
 
 
-def resize_array(array: np.ndarray[Any, Any], size: int, centre: float = 1.0) -> np.ndarray[Any, Any]:
-    """Pixels uint8 (h, w, 3) -> uint8 (size, size, 3)."""
-    return resize_picture(Image.fromarray(np.ascontiguousarray(array, dtype=np.uint8), "RGB"), size, centre)
-
-
-def least_side(size: int, centre: float) -> int:
-    """What a JPEG's sides are decoded to at least."""
-    return int(KEPT * size / centre)
-
-
-def view_features(size: int, centre: float) -> dict[str, Any]:
+def view_features(view: View) -> dict[str, Any]:
     """What a contract says of how its network sees pictures."""
-    return {"image_size": size, "centre": centre, "least_side": least_side(size, centre)}
+    return {
+        "image_size": view.size,
+        "centre": view.centre,
+        "crop": "square" if view.square else "none",
+        "least_side": view.least_side,
+    }
 
 
-def picture_view(features: Mapping[str, Any]) -> tuple[int, float, int]:
-    """What `decode_picture` is told, from a contract; older ones saw all of a picture, decoded at twice the side."""
+def picture_view(features: Mapping[str, Any]) -> View:
+    """From a contract. Those before 2026-12 squeezed pictures; the first ones saw all of them, at twice the side."""
     size = features["image_size"]
-    return size, features.get("centre", 1.0), features.get("least_side", 2 * size)
+    square = features.get("crop", "none") == "square"
+    return View(size, features.get("centre", 1.0), square, features.get("least_side", 2 * size))
 
 
-def seen_region(centre: float) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of the middle of a picture, as shares of its sides, of which it takes that share."""
-    return (1 - centre) / 2, (1 - centre) / 2, (1 + centre) / 2, (1 + centre) / 2
+def decode_picture(body: bytes, view: View) -> np.ndarray[Any, Any]:
+    """Encoded picture -> uint8 (size, size, 3), as the view has it. Raises Unusable."""
+    with _opened(body, draft=view.least_side or view.size) as picture:
+        return resize_picture(picture, view)
+
+
+def resize_picture(picture: Image.Image, view: View) -> np.ndarray[Any, Any]:
+    left, top, right, bottom = view.region(picture.width, picture.height)
+    box = (picture.width * left, picture.height * top, picture.width * right, picture.height * bottom)
+    size = (view.size, view.size)
+    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR, box, reducing_gap=2.0), dtype=np.uint8)
+
+
+def resize_array(array: np.ndarray[Any, Any], view: View) -> np.ndarray[Any, Any]:
+    """Pixels uint8 (h, w, 3) -> uint8 (size, size, 3)."""
+    return resize_picture(Image.fromarray(np.ascontiguousarray(array, dtype=np.uint8), "RGB"), view)
+
+
+def seen_region(body: bytes, view: View) -> tuple[float, float, float, float]:
+    """What a view shows of an encoded picture: left, top, right, bottom as shares of its sides. Raises Unusable."""
+    with _opened(body, draft=view.least_side or view.size) as picture:
+        return view.region(picture.width, picture.height)
 
 
 def canonical_picture(body: bytes) -> bytes:

@@ -34,7 +34,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     },
     "target": {"column": str, "labels": list},
     "trigger": {"new_examples": int},
-    "train": {"budget_s": NUMBER, "seed": int, "image_size": int, "backbone": str, "weights": dict},
+    "train": {"budget_s": NUMBER, "seed": int, "image_size": int, "backbone": str, "weights": (dict, str)},
     "gate": {"metric": str, "floor": NUMBER, "min_gain": NUMBER},
 }
 COLUMN = {
@@ -49,8 +49,11 @@ COLUMN = {
 }
 LABEL = {"value": str, "en": str, "es": str}
 WEIGHTS = {"path": str, "sha256": str}
-# The networks of keras.applications that train/fit/backbones.py builds.
-BACKBONES = ("mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_v2_b0", "resnet50")
+# What a network for pictures begins from: one whose weights are installed with train, those of keras.applications that
+# train/fit/backbones.py builds, or nothing.
+INSTALLED, NOTHING = "efficientnet_lite0", "none"
+BACKBONES = (INSTALLED, "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_v2_b0", "resnet50", NOTHING)
+IMAGENET = "imagenet"
 SCHEMES = ("http://", "https://", "s3://")
 RESERVED = ("openapi.json", "metrics", "healthz", "readyz")
 NAME = re.compile(r"^[a-z][a-z0-9-]{0,40}$")
@@ -125,16 +128,22 @@ def _source(source: dict[str, Any], kind: str) -> list[FieldError]:
 
 
 def _transfer(train: dict[str, Any], kind: str) -> list[FieldError]:
-    """The keys of transfer learning: a backbone, and the weights that it starts from."""
+    """What a network for pictures begins from: a backbone and its weights."""
     if kind == "tabular":
         told = "for pictures: a pipeline of kind tabular has none"
-        return [FieldError(f"train.{key}", told) for key in ("backbone", "weights") if key in train]
-    found = _choice("train.backbone", train["backbone"], BACKBONES) if "backbone" in train else []
-    if "weights" not in train:
+        keys = ("image_size", "backbone", "weights")
+        return [FieldError(f"train.{key}", told) for key in keys if key in train]
+    backbone = train.get("backbone", INSTALLED)
+    found = _choice("train.backbone", backbone, BACKBONES)
+    if found or "weights" not in train:
         return found
-    if "backbone" not in train:
-        found.append(FieldError("train.backbone", f"missing: whose weights these are; one of {', '.join(BACKBONES)}"))
     weights = train["weights"]
+    if backbone == NOTHING:
+        return [FieldError("train.weights", 'not with backbone = "none", which begins from nothing')]
+    if isinstance(weights, str):
+        return [] if weights == IMAGENET else [FieldError("train.weights", f'must be "{IMAGENET}", or a path and a sha256')]
+    if backbone == INSTALLED:
+        return [FieldError("train.weights", f"not with {INSTALLED}, whose weights are installed: leave them out")]
     wrong = _typed("train.weights", weights, WEIGHTS)
     found += wrong + [FieldError(f"train.weights.{key}", "missing") for key in WEIGHTS if key not in weights]
     return found if wrong else found + _weights(weights)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import FieldError, NotFound, SourceUnavailable, WrongSettings
-from common.pipeline_keys import check
+from common.pipeline_keys import INSTALLED, NOTHING, check
 
+# The side of pictures as a network sees them: one that knows photographs, and one that begins from nothing.
+IMAGE_SIZE, NOTHING_SIZE = 160, 64
 _PLACE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -59,11 +61,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class Train:
-    """Without `backbone` pictures get a network of our own; without `weights` a backbone learns from nothing."""
+    """`backbone`: what a network for pictures begins from. Without `weights`: those installed, or Keras's of ImageNet."""
 
     budget_s: float = 300
     seed: int = 7
-    image_size: int = 96
+    image_size: int = 0
     backbone: str = ""
     weights: Weights | None = None
 
@@ -94,6 +96,11 @@ class Pipeline:
     def inputs(self) -> tuple[Column, ...]:
         """The columns that a caller gives: all but the target."""
         return tuple(column for column in self.columns if column.name != self.target)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether its network begins from one that knows pictures already."""
+        return self.train.backbone not in ("", NOTHING)
 
     def input_columns(self) -> list[dict[str, Any]]:
         """The columns that a caller gives, as they stand in a contract."""
@@ -135,10 +142,14 @@ def _column(raw: dict[str, Any]) -> Column:
     )
 
 
-def _train(raw: dict[str, Any]) -> Train:
+def _train(raw: dict[str, Any], kind: str) -> Train:
     weights = raw.get("weights")
-    found = None if weights is None else Weights(weights["path"], weights["sha256"].lower())
-    return Train(**{**raw, "weights": found})
+    found = Weights(weights["path"], weights["sha256"].lower()) if isinstance(weights, dict) else None
+    defaults: dict[str, Any] = {}
+    if kind == "image":
+        backbone = raw.get("backbone", INSTALLED)
+        defaults = {"backbone": backbone, "image_size": NOTHING_SIZE if backbone == NOTHING else IMAGE_SIZE}
+    return Train(**{**defaults, **raw, "weights": found})
 
 
 def make_pipeline(raw: dict[str, Any]) -> Pipeline:
@@ -158,7 +169,7 @@ def make_pipeline(raw: dict[str, Any]) -> Pipeline:
             for one in labels
         ),
         new_examples=raw.get("trigger", {}).get("new_examples", 1000),
-        train=_train(raw.get("train", {})),
+        train=_train(raw.get("train", {}), raw["kind"]),
         gate=Gate(**raw.get("gate", {})),
     )
 

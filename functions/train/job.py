@@ -30,7 +30,7 @@ from train.patience import AWAY, QUIET_S, Patience
 from train.snapshot import PARTS, Examples, read_examples, snapshot_samples, store_snapshot
 
 # Grows when the same snapshot and settings would give another version: a new recipe, a new format.
-RECIPE = 3
+RECIPE = 4
 LOG = logging.getLogger("sabueso.train")
 FINISHED = ("promoted", "kept", "incomparable", "superseded")
 

@@ -16,7 +16,8 @@ from common.executions import timestamp
 from common.network import Network
 from train.bundle.make_bundle import make_bundle
 from train.fit.checkpoint import Checkpoint
-from train.fit.make_network import Fitted, make_network
+from train.fit.make_network import make_network
+from train.fit.preparation import Fitted
 from train.fit.weights import fetch_weights
 from train.judge.champion import as_tags, metrics_of
 from train.judge.evaluation import HOLDOUT, log_evaluation
@@ -131,8 +132,8 @@ def _end(job: Job, version: str, verdict: Verdict, began: float) -> None:
 
 
 def _fit(job: Job, examples: Examples, tracking: Tracking, checkpoint: Checkpoint, pictures: Path) -> Fitted:
-    def on_stage(stage: str) -> None:
-        job.stage(stage, FIT_FROM)
+    def on_stage(stage: str, share: float) -> None:
+        job.tell(stage, FIT_FROM + (FIT_TO - FIT_FROM) * share)
 
     def on_epoch(done: int, total: int, facts: dict[str, float]) -> None:
         tracking.metrics(facts, step=done)

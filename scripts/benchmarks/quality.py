@@ -22,7 +22,7 @@ from benchmarks.telling import print_table, tell
 from common.errors import SabuesoError, Unusable
 from train.fit import ENVIRONMENT
 
-PEERS = {"covertype": "lightgbm", "pets": "small_convnet"}  # by pipeline
+PEERS = {"covertype": "lightgbm", "pets": "logistic"}  # by pipeline
 COLUMNS = ("model", "accuracy", "macro F1", "log loss", "ECE", "ECE if perfect", "seconds", "peak MB")
 DIGITS = {**dict.fromkeys((*METRICS, "ece_ideal"), 6), "seconds": 1, "peak_mb": 0}
 PARTS = ("train", "tune", "test")
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--train", type=Path, metavar="CSV|DIR", help="other data of the same form; all of it is used")
     parser.add_argument("--test", type=Path, metavar="CSV|DIR", help="what those are scored on")
     parser.add_argument("--budget", type=whole_number(1, 86_400), metavar="SECONDS", help="not the task's: a quick try")
-    parser.add_argument("--no-peers", action="store_true", help="without LightGBM and the small convnet")
+    parser.add_argument("--no-peers", action="store_true", help="without LightGBM and logistic regression")
     parser.add_argument("--out", type=Path, default=Path("bench-quality"), metavar="FOLDER", help="for predictions")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object for programs")
     given = parser.parse_args(argv)

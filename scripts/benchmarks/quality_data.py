@@ -78,7 +78,7 @@ def shared_tasks(environment: Mapping[str, str] = os.environ) -> dict[str, Spec]
     return {
         "covertype": Spec("covertype", "covertype", "", 0, 300, 300, table, table, rows=10_458),
         "covertype_50k": Spec("covertype_50k", "covertype", "", 0, 600, 600, table, table, rows=50_000),
-        "pets": Spec("pets", "pets", "", 0, 720, 720, train, test),
+        "pets": Spec("pets", "pets", "", 0, 180, 180, train, test),
     }
 
 
@@ -90,7 +90,7 @@ def given_task(train: Path, test: Path) -> Spec:
     if train.is_dir() != test.is_dir():
         raise Unusable(f"{train} and {test} differ: give two CSV files, or two folders with a folder for each label")
     if train.is_dir():
-        return Spec("pets", "pets", "", 0, 720, 720, str(train), str(test))
+        return Spec("pets", "pets", "", 0, 180, 180, str(train), str(test))
     with _opened(train) as lines:
         budget = 600 if sum(1 for _ in lines) > MANY_ROWS else 300
     return Spec("covertype", "covertype", "", 0, budget, budget, str(train), str(test))

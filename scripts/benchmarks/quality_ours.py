@@ -26,12 +26,15 @@ def fit(
     def on_epoch(done: int, total: int, facts: dict[str, float]) -> None:
         tell(f"epoch {done} of {total}: tune accuracy {facts['tune_accuracy']:.4f}")
 
+    def on_stage(stage: str, share: float) -> None:
+        tell(stage)
+
     parts = (train.inputs, train.labels), (tune.inputs, tune.labels)
     checkpoint = Checkpoint(FolderObjects(scratch / "store"), f"jobs/{pipeline.name}/checkpoints/benchmark/")
     budget = pipeline.train.budget_s
     spent_s = time.monotonic() - began
     pictures = scratch / "pictures"
-    fitted = make_network(pipeline, *parts, budget, checkpoint, pictures, on_epoch, tell, spent_s=spent_s)
+    fitted = make_network(pipeline, *parts, budget, checkpoint, pictures, on_epoch, on_stage, spent_s=spent_s)
     folder = scratch / "serving"
     folder.mkdir()
     contract, apart = make_bundle(pipeline, fitted, *parts, folder)

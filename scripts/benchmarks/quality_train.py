@@ -21,7 +21,7 @@ from benchmarks.quality_scores import write_predictions
 from benchmarks.telling import tell
 from common.errors import SabuesoError
 
-MODELS = {"ours": "quality_ours", "lightgbm": "peers_lightgbm", "small_convnet": "peers_convnet"}
+MODELS = {"ours": "quality_ours", "lightgbm": "peers_lightgbm", "logistic": "peers_logistic"}
 MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3  # of ru_maxrss: bytes there, kilobytes elsewhere
 
 

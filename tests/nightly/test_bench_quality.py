@@ -68,7 +68,7 @@ def trainings(bench: subprocess.Popen[str]) -> list[psutil.Process]:
 
 @pytest.mark.parametrize(
     ("task", "peer", "form"),
-    [("covertype", "lightgbm", ".csv"), ("pets", "small_convnet", "")],
+    [("covertype", "lightgbm", ".csv"), ("pets", "logistic", "")],
     ids=["rows", "pictures"],
 )
 def test_the_figures_are_those_of_the_predictions_beside_them(

@@ -44,8 +44,21 @@ def test_no_temperature_nearby_has_a_lower_log_loss():
     logits, labels = logits_at(1.3, 300)
     temperature, loss = best_temperature(logits, labels)
     assert loss == pytest.approx(log_loss(softmax(logits, temperature), labels).mean())
-    nearby = [log_loss(softmax(logits, temperature * factor), labels).mean() for factor in (0.98, 1.02)]
+    nearby = [log_loss(softmax(logits, temperature * factor), labels).mean() for factor in (0.95, 1.05)]
     assert loss <= min(nearby)
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_examples_that_are_all_answered_right_make_no_answer_more_certain_than_their_number_can_show(count):
+    logits = np.tile([[20.0, 0.0], [0.0, 20.0]], (count // 2, 1))
+    temperature, _ = best_temperature(logits, np.arange(count) % 2)
+    assert softmax(logits, temperature).max() == pytest.approx(1 - 1 / (count + 2), abs=0.1 / count)
+
+
+def test_what_is_added_to_logits_is_not_divided():
+    logits, labels = logits_at(2.0)
+    offset = np.array([3.0, 0.0, -1.0, 0.0])
+    assert best_temperature(logits - 2.0 * offset, labels, offset)[0] == pytest.approx(2.0, rel=0.03)
 
 
 @pytest.mark.parametrize(("wrong", "count"), [(0, 59), (3, 200), (40, 200), (17, 1000), (5, 5)])

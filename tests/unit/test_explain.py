@@ -1,21 +1,26 @@
 """Why an answer is what it is: the part of a picture, the columns of a row."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from classify.explain import explain_pictures
+from common.pictures import square_view, view_features
 from flowers import as_record, draw, encode, flower_rows
 from serving import ROW, validate_problem
 from shapes import validate
 
 CONTRACT = {"labels": [{"value": "cat"}, {"value": "dog"}], "features": {"image_size": 65, "centre": 0.75}}
+WIDE = encode(Image.new("RGB", (200, 100)))
 
 
 def test_the_part_that_speaks_for_the_answered_label_is_warm_and_what_speaks_against_it_is_not():
     heat = np.zeros((2, 3, 3, 2))
     heat[0, 0, 0, 0], heat[0, 1, 1, 0], heat[0, 2, 2, 1] = 4, 2, 9
     heat[1] = heat[0]
-    cat, dog = explain_pictures(heat, np.array([[0.9, 0.1], [0.2, 0.8]]), CONTRACT)
+    cat, dog = explain_pictures([WIDE, WIDE], heat, np.array([[0.9, 0.1], [0.2, 0.8]]), CONTRACT)
     assert (cat["kind"], cat["label"], dog["label"]) == ("heatmap", "cat", "dog")
     assert cat["values"] == [[1, 0, 0], [0, 0.5, 0], [0, 0, 0]]
     assert dog["values"] == [[0, 0, 0], [0, 0, 0], [0, 0, 1]]
@@ -24,12 +29,23 @@ def test_the_part_that_speaks_for_the_answered_label_is_warm_and_what_speaks_aga
 
 def test_a_version_from_before_says_that_it_sees_all_of_a_picture():
     contract = {**CONTRACT, "features": {"image_size": 65}}
-    [found] = explain_pictures(np.zeros((1, 2, 2, 2)), np.array([[0.6, 0.4]]), contract)
+    [found] = explain_pictures([WIDE], np.zeros((1, 2, 2, 2)), np.array([[0.6, 0.4]]), contract)
     assert found["region"] == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("turn", [1, 6])
+def test_of_a_wide_picture_the_square_in_the_middle_is_explained_and_turned_as_it_is_shown(turn):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    file = io.BytesIO()
+    Image.new("RGB", (200, 100)).save(file, "JPEG", exif=exif)
+    contract = {**CONTRACT, "features": view_features(square_view(65))}
+    [found] = explain_pictures([file.getvalue()], np.zeros((1, 2, 2, 2)), np.array([[0.6, 0.4]]), contract)
+    assert found["region"] == pytest.approx([0.25, 0, 0.75, 1] if turn == 1 else [0, 0.25, 1, 0.75], abs=0.01)
+
+
 def test_where_nothing_speaks_for_the_label_all_is_cold():
-    [found] = explain_pictures(np.zeros((1, 2, 2, 2)), np.array([[0.6, 0.4]]), CONTRACT)
+    [found] = explain_pictures([WIDE], np.zeros((1, 2, 2, 2)), np.array([[0.6, 0.4]]), CONTRACT)
     assert found["values"] == [[0, 0], [0, 0]]
 
 

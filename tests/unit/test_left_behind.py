@@ -9,10 +9,12 @@ from common.errors import TrainingFailed
 from flowers import draw, encode
 from train.fit import decoded
 from train.fit.checkpoint import PLAN, STATE, Checkpoint
+from common.pictures import square_view
 from train.fit.decoded import clear_others, decode_all, decoded_mb
 from train.left_behind import clear_left
 
 SIZE = 32
+VIEW = square_view(SIZE)
 
 
 def files_of(start, count=8):
@@ -20,9 +22,9 @@ def files_of(start, count=8):
 
 
 def test_decoded_pictures_of_other_trainings_leave_and_those_of_this_one_are_found_again(tmp_path):
-    decode_all(files_of(0), SIZE, tmp_path / "earlier")
+    decode_all(files_of(0), VIEW, tmp_path / "earlier")
     (tmp_path / "loose.npy").write_bytes(b"of an earlier layout")
-    decode_all(files_of(100), SIZE, tmp_path / "this")
+    decode_all(files_of(100), VIEW, tmp_path / "this")
     [whole] = (tmp_path / "this").iterdir()
     whole.with_name("half.part").write_bytes(b"half")
     clear_others(tmp_path / "this")
@@ -37,11 +39,11 @@ def test_pictures_that_an_earlier_training_left_do_not_keep_the_next_from_its_ro
         return SimpleNamespace(free=room - sum(path.stat().st_size for path in tmp_path.rglob("*.npy")))
 
     monkeypatch.setattr(decoded.shutil, "disk_usage", disk_usage)
-    decode_all(files_of(0), SIZE, tmp_path / "earlier")
+    decode_all(files_of(0), VIEW, tmp_path / "earlier")
     with pytest.raises(TrainingFailed, match="Give the scratch folder more room"):
-        decode_all(files_of(100), SIZE, tmp_path / "this")
+        decode_all(files_of(100), VIEW, tmp_path / "this")
     clear_others(tmp_path / "this")
-    assert len(decode_all(files_of(100), SIZE, tmp_path / "this")) == 8
+    assert len(decode_all(files_of(100), VIEW, tmp_path / "this")) == 8
 
 
 def test_states_of_fits_that_were_overtaken_leave_and_plans_stay(store):

@@ -71,7 +71,7 @@ def test_it_says_what_the_states_mean_what_it_was_made_of_and_how():
         assert told in page
     assert "not made up" in page
     assert "made-up data" in model_card(contract_of(made_up=True), making_of())
-    assert "squeezed to 96 x 96" in model_card(contract_of(kind="image"), making_of())
+    assert "pictures squeezed, as 96 x 96 points" in model_card(contract_of(kind="image"), making_of())
 
 
 def test_the_stated_error_is_told_and_that_nothing_is_sure():

@@ -113,7 +113,11 @@ SUM = "0123456789abcdef" * 4
         ({"backbone": "resnet50", "weights": {"path": "s3://bucket/file.h5", "sha256": SUM}}, []),
         ({"backbone": "resnet5000"}, ["train.backbone"]),
         ({"backbone": 50}, ["train.backbone"]),
-        ({"weights": {"path": "/a/file.h5", "sha256": SUM}}, ["train.backbone"]),
+        ({"backbone": "resnet50", "weights": "imagenet"}, []),
+        ({"backbone": "none"}, []),
+        ({"weights": "imagenet"}, []),
+        ({"weights": {"path": "/a/file.h5", "sha256": SUM}}, ["train.weights"]),
+        ({"backbone": "none", "weights": "imagenet"}, ["train.weights"]),
         ({"backbone": "resnet50", "weights": "/a/file.h5"}, ["train.weights"]),
         ({"backbone": "resnet50", "weights": {}}, ["train.weights.path", "train.weights.sha256"]),
         ({"backbone": "resnet50", "weights": {"path": "/a/file.h5"}}, ["train.weights.sha256"]),
@@ -123,8 +127,8 @@ SUM = "0123456789abcdef" * 4
         ({"backbone": "resnet50", "weights": {"path": "${FILE}", "sha256": SUM}}, ["train.weights.path"]),
         ({"backbone": "resnet50", "weights": {"path": "/a", "sha256": SUM, "md5": SUM}}, ["train.weights.md5"]),
         (
-            {"backbone": "vgg", "weights": {"path": "${FILE}", "sha256": SUM[1:]}},
-            ["train.backbone", "train.weights.path", "train.weights.sha256"],
+            {"backbone": "resnet50", "weights": {"path": "${FILE}", "sha256": SUM[1:]}},
+            ["train.weights.path", "train.weights.sha256"],
         ),
     ],
 )
@@ -136,6 +140,15 @@ def test_a_backbone_and_its_weights_are_checked_at_the_start(train, fields):
 def test_an_unknown_backbone_is_told_those_that_there_are():
     (found,) = check({**PETS, "train": {"backbone": "vgg"}}, "pets")
     assert all(name in found.detail for name in BACKBONES)
+
+
+def test_a_picture_pipeline_begins_from_what_is_known_unless_its_file_says_otherwise():
+    chosen = [{}, {"backbone": "none"}, {"backbone": "resnet50", "weights": "imagenet"}, {"image_size": 96}]
+    found = [make_pipeline({**PETS, "train": train}) for train in chosen]
+    assert [one.train.backbone for one in found] == ["efficientnet_lite0", "none", "resnet50", "efficientnet_lite0"]
+    assert [one.pretrained for one in found] == [True, False, True, True]
+    assert [one.train.image_size for one in found] == [160, 64, 160, 96]
+    assert not make_pipeline(FLOWERS).pretrained
 
 
 def test_weights_have_their_sum_in_small_letters():

@@ -6,7 +6,8 @@ import numpy as np
 
 from train.judge.metrics import log_loss
 
-COLDEST, HOTTEST, LOOKS = 0.25, 8.0, 16
+COLDEST, HOTTEST, LOOKS = 0.25, 64.0, 18
+LEAST = 1e-7
 GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -21,14 +22,21 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def best_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+def best_temperature(logits: np.ndarray, labels: np.ndarray, offset: np.ndarray | float = 0.0) -> tuple[float, float]:
     """The temperature of the lowest log loss, and that log loss (Guo et al. 2017, arXiv:1706.04599).
 
-    By golden section on its logarithm, to half a percent: the loss has one minimum (it is convex in 1 / temperature).
+    `offset` is added to the logits after they are divided. By golden section on the temperature's logarithm, to half a
+    percent: the loss has one minimum (it is convex in 1 / temperature). Labels are smoothed by 1 / (n + 2) while it is
+    looked for (Platt 1999): few examples that are all answered right must not make the next answer a certainty.
     """
+    count, classes = logits.shape
+    smoothing = 1 / (count + 2)
 
     def loss(place: float) -> float:
-        return float(log_loss(softmax(logits, float(np.exp(place))), labels).mean())
+        logs = np.log(np.clip(softmax(logits / np.exp(place) + offset), LEAST, 1))
+        right = logs[np.arange(count), labels]
+        others = (logs.sum(axis=1) - right) / (classes - 1)
+        return -float(((1 - smoothing) * right + smoothing * others).mean())
 
     low, high = float(np.log(COLDEST)), float(np.log(HOTTEST))
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
@@ -42,5 +50,5 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, flo
             low, left, at_left = left, right, at_right
             right = low + GOLDEN * (high - low)
             at_right = loss(right)
-    found, place = min((at_left, left), (at_right, right))
-    return float(np.exp(place)), found
+    temperature = float(np.exp(left if at_left <= at_right else right))
+    return temperature, float(log_loss(softmax(logits / temperature + offset), labels).mean())

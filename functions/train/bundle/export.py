@@ -14,20 +14,21 @@ import tensorflow as tf
 from common.bundle import GOLDEN, NETWORK
 from common.errors import TrainingFailed
 from common.network import Network
-from train.bundle.novelty import NearestRow, PictureNovelty
-from train.fit.kinds import Preparation
+from train.bundle.novelty import NearestLabel, NearestRow
+from train.fit.fit import chunks
+from train.fit.preparation import Preparation
 
 COMPARED, GOLDEN_COUNT, GOLDEN_PICTURES = 64, 16, 4
 APART = 1e-4
 
 
-def serving_network(model: keras.Model, novelty: PictureNovelty | NearestRow, temperature: float) -> keras.Model:
+def serving_network(model: keras.Model, novelty: NearestLabel | NearestRow, temperature: float) -> keras.Model:
     """Input -> `probabilities` at the temperature, `novelty` and, if the model has it, `heat`."""
     logits, embedding, *heat = model.outputs
     mean = keras.ops.mean(keras.ops.softmax(logits, axis=-1), axis=1)
     joined = keras.ops.log(keras.ops.maximum(mean, 1e-12))
     probabilities = keras.layers.Softmax(name="probabilities")(joined / temperature)
-    outputs = {"probabilities": probabilities, "novelty": novelty(model.inputs[0], embedding)}
+    outputs = {"probabilities": probabilities, "novelty": novelty(model.inputs[0] if isinstance(novelty, NearestRow) else embedding)}
     return keras.Model(model.inputs[0], {**outputs, **({"heat": heat[0]} if heat else {})})
 
 
@@ -42,7 +43,8 @@ def write_network(serving: keras.Model, folder: Path) -> None:
 def compare_network(serving: keras.Model, folder: Path, inputs: np.ndarray) -> float:
     """Largest difference between the exported network and Keras. Raises TrainingFailed above 1e-4."""
     part = inputs[:COMPARED].astype(np.float32)
-    wanted = serving(part, training=False)["probabilities"].numpy()
+    forward = tf.function(lambda inputs: serving(inputs, training=False)["probabilities"], reduce_retracing=True)
+    wanted = np.concatenate([forward(one).numpy() for one in chunks(part)])
     found, novelty = Network(folder / NETWORK).predict(part)
     apart = float(np.abs(found - wanted).max())
     if not apart <= APART or not np.isfinite(novelty).all():

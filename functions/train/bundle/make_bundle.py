@@ -14,11 +14,10 @@ from common.network import Network
 from common.pipelines import Pipeline
 from train.bundle.calibration import best_temperature, softmax
 from train.bundle.export import compare_network, serving_network, write_golden, write_network
-from train.bundle.novelty import NearestRow, PictureNovelty, nearest_row, picture_novelty
+from train.bundle.novelty import NearestLabel, NearestRow, nearest_label, nearest_row
 from train.bundle.thresholds import novelty_threshold, sure_threshold
 from train.fit.fit import predict_both
-from train.fit.kinds import Preparation
-from train.fit.make_network import Fitted, Part
+from train.fit.preparation import Fitted, Part, Preparation
 from train.snapshot import FRACTIONS, SALT
 
 # So many of the train part tell what is far from it: each is decoded and answered once more, after the fit.
@@ -30,20 +29,27 @@ def make_bundle(
 ) -> tuple[dict[str, Any], float]:
     """Write network and golden examples into the folder; the contract, and how far the export is from Keras.
 
-    Novelty comes from the train part, temperature and thresholds from the tune part. Raises TrainingFailed if the
-    exported network does not answer as Keras does.
+    Novelty comes from the train part; temperature and thresholds from answers to examples that the network that gives
+    them has not seen: the tune part, and the train part in cross-validation. Raises TrainingFailed if the exported
+    network does not answer as Keras does.
     """
     model, preparation = fitted.model, fitted.preparation
     inputs = train[0]
     encoded, tune_labels = preparation.encode(tune[0]), tune[1]
-    logits, embeddings = predict_both(model, encoded)
-    novelty = _novelty(pipeline, fitted, train, (encoded, embeddings))
-    temperature = best_temperature(logits, tune_labels)[0]
-    sure, error = sure_threshold(softmax(logits, temperature), tune_labels)
+    logits, labels = predict_both(model, encoded)[0], tune_labels
+    if fitted.unseen:
+        logits = np.concatenate([logits, fitted.unseen.logits])
+        labels = np.concatenate([labels, fitted.unseen.labels])
+    novelty = fitted.novelty or _novelty(pipeline, fitted, train)
+    temperature = best_temperature(logits, labels)[0]
+    sure, error = sure_threshold(softmax(logits, temperature), labels)
     network = serving_network(model, novelty, temperature)
     write_network(network, folder)
     apart = compare_network(network, folder, encoded)
-    farthest = novelty_threshold(Network(folder / NETWORK).predict(encoded)[1])
+    distances = Network(folder / NETWORK).predict(encoded)[1]
+    if fitted.unseen:
+        distances = np.concatenate([distances, fitted.unseen.distances])
+    farthest = novelty_threshold(distances)
     write_golden(preparation, folder, list(inputs), pipeline.input_columns())
     contract = {
         "pipeline": pipeline.name,
@@ -60,15 +66,13 @@ def make_bundle(
     return contract, apart
 
 
-def _novelty(
-    pipeline: Pipeline, fitted: Fitted, train: Part, tune: tuple[np.ndarray, np.ndarray]
-) -> PictureNovelty | NearestRow:
-    """Of pictures by embedding and look, of rows by their columns: what a row's columns are together tells more."""
+def _novelty(pipeline: Pipeline, fitted: Fitted, train: Part) -> NearestLabel | NearestRow:
+    """Of pictures by embedding, of rows by their columns: what a row's columns are together tells more."""
     preparation = fitted.preparation
     if preparation.kind == "image":
         inputs, labels = _some(train, PICTURES, pipeline.train.seed)
         encoded = preparation.encode(inputs)
-        return picture_novelty((encoded, predict_both(fitted.model, encoded)[1]), labels, tune)
+        return nearest_label(predict_both(fitted.model, encoded)[1], labels)
     encoded = preparation.encode(train[0])
     return nearest_row(encoded, *encoded_shape(preparation.features["columns"]), pipeline.train.seed)
 

@@ -8,94 +8,51 @@ from typing import Any
 import keras
 import numpy as np
 
+from train.fit.discriminant import Spread, moments, spread_of
+
 SHRINKAGE = 0.1
+# Of the embedding's directions those in which the train part differs most; the others count alike.
+DIRECTIONS = 128
 # Rows that are kept to compare with, and rows that their spread is taken from.
 KEPT_ROWS, SPREAD_ROWS = 4000, 20_000
 # Places of all categories together; the rarest of a category share one.
 PLACES = 512
-UNIT, CHUNK = 0.99, 256
-
-
-def _whitening(apart: np.ndarray) -> np.ndarray:
-    """(n, d) around zero -> (d, d): after it the spread is one in each direction, by a shrunk covariance."""
-    covariance = apart.T @ apart / len(apart)
-    level = np.trace(covariance) / len(covariance) + 1e-8
-    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * level * np.eye(len(covariance))
-    values, vectors = np.linalg.eigh(shrunk)
-    return np.asarray(vectors / np.sqrt(values))
 
 
 @keras.saving.register_keras_serializable("sabueso")
 class NearestLabel(keras.layers.Layer):
-    """Embedding (n, d) -> (n,): Mahalanobis distance to the nearest label mean (Lee et al. 2018, arXiv:1807.03888)."""
+    """Embedding (n, d) -> (n,): Mahalanobis distance to the nearest label mean (Lee et al. 2018, arXiv:1807.03888).
 
-    def __init__(self, means: np.ndarray, whitening: np.ndarray) -> None:
+    Embeddings are compared at length 1 (Mueller & Hein 2025, arXiv:2505.18032): their length says how much there is to
+    see, not what. The covariance has its first directions, and one variance for all others (Tipping & Bishop 1999).
+    """
+
+    def __init__(self, spread: Spread) -> None:
         super().__init__()
-        self.means = (means @ whitening).astype(np.float32)
-        self.whitening = whitening.astype(np.float32)
+        present = spread.means[spread.counts > 0]
+        values, kept = spread.shrunk(SHRINKAGE), min(DIRECTIONS, len(spread.values) - 1)
+        directions, rest = spread.vectors[:, :kept], values[kept:].mean()
+        weights = 1 / values[:kept] - 1 / rest
+        centre = present.mean(axis=0)
+        apart = present - centre
+        kernel = apart.T / rest + directions @ (weights[:, None] * (directions.T @ apart.T))
+        arrays = (centre, directions, weights, kernel, (apart.T * kernel).sum(axis=0))
+        self.rest, self.arrays = float(rest), [np.asarray(one, np.float32) for one in arrays]
 
     def call(self, embedding: Any) -> Any:
-        flat = keras.ops.matmul(embedding, self.whitening)
-        apart = keras.ops.expand_dims(flat, 1) - self.means
-        return keras.ops.sqrt(keras.ops.min(keras.ops.sum(apart * apart, axis=-1), axis=1))
+        centre, directions, weights, kernel, squares = self.arrays
+        unit = embedding / (keras.ops.norm(embedding, axis=-1, keepdims=True) + 1e-6)
+        apart = unit - centre
+        along = keras.ops.matmul(apart, directions)
+        common = keras.ops.sum(apart * apart, axis=-1) / self.rest + keras.ops.sum(along * along * weights, axis=-1)
+        nearest = keras.ops.min(squares - 2 * keras.ops.matmul(apart, kernel), axis=-1)
+        return keras.ops.sqrt(keras.ops.maximum(common + nearest, 0.0))
 
 
 def nearest_label(embeddings: np.ndarray, labels: np.ndarray) -> NearestLabel:
-    """The layer, from label means and one covariance within labels."""
-    present = np.unique(labels)
-    means = np.stack([embeddings[labels == label].mean(axis=0) for label in present])
-    return NearestLabel(means, _whitening(embeddings - means[np.searchsorted(present, labels)]))
-
-
-@keras.saving.register_keras_serializable("sabueso")
-class PictureNovelty(keras.layers.Layer):
-    """Pixels (n, side, side, 3) and embedding (n, d) -> (n,): the larger of two distances, each in a unit of its own.
-
-    The embedding's to the nearest label mean, and that of colour and texture to those of the train part: a network
-    takes what it never learned to tell apart for one of its labels.
-    """
-
-    def __init__(self, embedding: NearestLabel, look: NearestLabel, units: tuple[float, float]) -> None:
-        super().__init__()
-        self.embedding, self.look, self.units = embedding, look, units
-
-    def call(self, pixels: Any, embedding: Any) -> Any:
-        seen, looked = self.embedding(embedding), self.look(picture_look(pixels))
-        return keras.ops.maximum(seen / self.units[0], looked / self.units[1])
-
-
-def picture_look(pixels: Any) -> Any:
-    """Pixels 0..255 (n, side, side, 3) -> (n, 12): mean, spread, and change along both sides, of each colour.
-
-    Taken line by line: means of so few channels side by side take three times longer.
-    """
-    side = pixels.shape[1]
-    lines = keras.ops.reshape(keras.ops.cast(pixels, "float32"), (-1, side, 3 * side))
-    mean = _mean(lines)
-    apart = lines - keras.ops.tile(mean, (1, side))[:, None]
-    across, down = lines[:, :, 3:] - lines[:, :, :-3], lines[:, 1:] - lines[:, :-1]
-    changes = [_mean(keras.ops.abs(one)) / 255 for one in (across, down)]
-    spread = keras.ops.sqrt(_mean(apart * apart) / 255**2 + 1e-8)
-    return keras.ops.concatenate([mean / 255, spread, *changes], axis=1)
-
-
-def _mean(lines: Any) -> Any:
-    """(n, lines, 3 x places) -> (n, 3)."""
-    summed = keras.ops.mean(lines, axis=1)
-    return keras.ops.mean(keras.ops.reshape(summed, (-1, summed.shape[1] // 3, 3)), axis=1)
-
-
-def picture_novelty(
-    train: tuple[np.ndarray, np.ndarray], labels: np.ndarray, tune: tuple[np.ndarray, np.ndarray]
-) -> PictureNovelty:
-    """The layer for pictures, from pixels and embeddings: fitted on the train part, units as far as tune goes."""
-    looks = [
-        np.concatenate([np.asarray(picture_look(part[at : at + CHUNK])) for at in range(0, len(part), CHUNK)])
-        for part in (train[0], tune[0])
-    ]
-    seen, looked = nearest_label(train[1], labels), nearest_label(looks[0], np.zeros(len(looks[0])))
-    units = [float(np.quantile(one, UNIT)) for one in (seen(tune[1]), looked(looks[1]))]
-    return PictureNovelty(seen, looked, (units[0], units[1]))
+    """The layer, from embeddings (n, d) of the train part and their labels (n,)."""
+    unit = embeddings / (np.linalg.norm(embeddings, axis=1, keepdims=True) + 1e-6)
+    return NearestLabel(spread_of(moments(unit[None], labels, int(labels.max()) + 1)))
 
 
 @keras.saving.register_keras_serializable("sabueso")
@@ -114,7 +71,7 @@ class NearestRow(keras.layers.Layer):
         # |x - r|^2 less what is the same for every r; one dense layer when it is exported.
         self.rows, self.squares = (-2 * kept).astype(np.float32), (kept**2).sum(axis=0).astype(np.float32)
 
-    def call(self, inputs: Any, embedding: Any = None) -> Any:
+    def call(self, inputs: Any) -> Any:
         flat = keras.ops.zeros_like(inputs[:, :1])
         if self.numbers:
             flat = keras.ops.matmul(inputs[:, : self.numbers], self.kernel)
@@ -124,6 +81,15 @@ class NearestRow(keras.layers.Layer):
             flat = flat + keras.ops.take(table, slot, axis=0)
         nearest = keras.ops.min(keras.ops.matmul(flat, self.rows) + self.squares, axis=1)
         return keras.ops.sqrt(keras.ops.maximum(nearest + keras.ops.sum(flat * flat, axis=1), 0.0))
+
+
+def _whitening(apart: np.ndarray) -> np.ndarray:
+    """(n, d) around zero -> (d, d): after it the spread is one in each direction, by a shrunk covariance."""
+    covariance = apart.T @ apart / len(apart)
+    level = np.trace(covariance) / len(covariance) + 1e-8
+    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * level * np.eye(len(covariance))
+    values, vectors = np.linalg.eigh(shrunk)
+    return np.asarray(vectors / np.sqrt(values))
 
 
 def nearest_row(encoded: np.ndarray, numbers: int, slots: list[int], seed: int) -> NearestRow:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common.errors import TrainingFailed
-from common.pictures import decode_picture
+from common.pictures import View, decode_picture
 
 DECODERS = 2
 CHUNK = 64
@@ -22,30 +24,34 @@ def decoded_mb(count: int, size: int) -> float:
     return count * size * size * 3 / 1e6
 
 
-def decode_all(files: Sequence[bytes], size: int, folder: Path | None = None, centre: float = 1.0) -> np.ndarray:
+def decode_all(files: Sequence[bytes], view: View, folder: Path | None = None) -> np.ndarray:
     """Picture files -> uint8 (n, size, size, 3), decoded side by side; with a folder in a file there, of `decoded_mb`.
 
     The same files find what an earlier process decoded. Raises Unusable for what is no picture, TrainingFailed if the
     folder's disk has no room.
     """
-    shape = (len(files), size, size, 3)
+    shape = (len(files), view.size, view.size, 3)
     if folder is None:
-        return _filled(np.empty(shape, np.uint8), files, size, centre)
-    folder.mkdir(parents=True, exist_ok=True)
-    whole = folder / f"{_name(files, size, centre)}.npy"
+        return _filled(np.empty(shape, np.uint8), files, view)
+    whole = folder / f"{_name(files, view)}.npy"
     if not whole.exists():
-        wanted, free = decoded_mb(len(files), size), shutil.disk_usage(folder).free / 1e6
-        if wanted > free:
-            raise TrainingFailed(
-                f"{len(files)} pictures of {size} x {size} need {wanted:.0f} MB decoded; {folder} has {free:.0f} MB. "
-                "Give the scratch folder more room, or the pipeline a smaller image_size."
-            )
         part = whole.with_suffix(".part")
-        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        _filled(array, files, size, centre)
+        array = _filled(mapped_array(part, shape, np.dtype(np.uint8)), files, view)
         array.flush()
         part.rename(whole)
     return np.load(whole, mmap_mode="r", allow_pickle=False)
+
+
+def mapped_array(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap:
+    """A new array in a file. Raises TrainingFailed if its disk has no room for it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    wanted, free = math.prod(shape) * dtype.itemsize / 1e6, shutil.disk_usage(file.parent).free / 1e6
+    if wanted > free:
+        raise TrainingFailed(
+            f"an array of {' x '.join(map(str, shape))} for {file.parent} needs {wanted:.0f} MB; there are {free:.0f} MB. "
+            "Give the scratch folder more room, or the pipeline a smaller image_size."
+        )
+    return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
 
 
 def clear_others(folder: Path) -> None:
@@ -59,17 +65,17 @@ def clear_others(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _name(files: Sequence[bytes], size: int, centre: float) -> str:
-    digest = hashlib.sha256(f"{size} {centre}".encode())
+def _name(files: Sequence[bytes], view: View) -> str:
+    digest = hashlib.sha256(repr(view).encode())
     for file in files:
         digest.update(hashlib.sha256(file).digest())
     return digest.hexdigest()[:32]
 
 
-def _filled(array: np.ndarray, files: Sequence[bytes], size: int, centre: float) -> np.ndarray:
+def _filled(array: Any, files: Sequence[bytes], view: View) -> Any:
     with ThreadPoolExecutor(DECODERS) as pool:
         for start in range(0, len(files), CHUNK):
             part = files[start : start + CHUNK]
-            for place, one in enumerate(pool.map(lambda file: decode_picture(file, size, centre), part), start):
+            for place, one in enumerate(pool.map(lambda file: decode_picture(file, view), part), start):
                 array[place] = one
     return array

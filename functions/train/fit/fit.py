@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import keras
@@ -27,8 +26,6 @@ LEAST_EPOCHS = 3
 EPOCHS_SHARE = 0.5
 # What a plan tells beside its epochs.
 RECIPE = ("size", "optimizer", "learning_rate", "weight_decay", "smoothing")
-# Where the rest knows something: in the first share of the epochs the head learns alone, then all of it, slower.
-HEAD_SHARE, FINE_RATE = 0.25, 0.1
 # Of the averaged weights, a step: they go back over the last hundred steps.
 DECAY = 0.99
 
@@ -50,11 +47,18 @@ class Batches(Protocol):
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]: ...
 
 
-def predict_members(model: keras.Model, inputs: np.ndarray, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+def predict_members(model: keras.Model, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Logits (n, members, classes) and embeddings (n, d) of all inputs, in inference mode."""
     forward = tf.function(lambda part: model(part, training=False)[:2], reduce_retracing=True)
-    found = [forward(tf.constant(inputs[at : at + size], tf.float32)) for at in range(0, len(inputs), size)]
+    found = [forward(part) for part in chunks(inputs)]
     return np.concatenate([one[0].numpy() for one in found]), np.concatenate([one[1].numpy() for one in found])
+
+
+def chunks(inputs: np.ndarray) -> Iterator[Any]:
+    """As tensors of bounded memory: what a network keeps of a picture is a thousand times what it keeps of a row."""
+    size = 32 if inputs.ndim == 4 else 512
+    for at in range(0, len(inputs), size):
+        yield tf.constant(inputs[at : at + size], tf.float32)
 
 
 def predict_both(model: keras.Model, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +74,7 @@ class Fit:
     they answer worse than the best by more than one standard error of the tune part's accuracy (the one-standard-error
     rule of Breiman et al. 1984): the tune part is small, and the best of many looks at it is luck for a good part.
     `curve` has a point for each epoch, those of an earlier process too: `epoch`, `time` (ms) and what `on_epoch` hears.
-    `head`: variables that learn alone at first (transfer learning), at steps that cost less; none: all from the start.
+    The model's trainable variables learn; what lies before all of them is not gone back through.
     """
 
     def __init__(
@@ -80,7 +84,6 @@ class Fit:
         tune: tuple[np.ndarray, np.ndarray],
         checkpoint: Checkpoint,
         on_epoch: Callable[[int, int, dict[str, float]], None],
-        head: Sequence[Any] = (),
     ) -> None:
         self.model, self.batches, self.tune = model, batches, tune
         self.checkpoint, self.on_epoch = checkpoint, on_epoch
@@ -88,9 +91,7 @@ class Fit:
         self.optimizer = make_optimizer(batches.optimizer, batches.learning_rate, batches.weight_decay)
         self.optimizer.build(model.trainable_variables)
         self.averaged = [tf.Variable(one, trainable=False) for one in model.variables]
-        self.head, self.head_epochs = list(head), 0
-        self.step = self._step_of(model.trainable_variables)
-        self.head_step = self._step_of(self.head)
+        self.step = tf.function(self._step)
         self.forward = tf.function(lambda part: model(part, training=False)[0], reduce_retracing=True)
 
     def run(self, budget_s: float, epochs: int | None = None) -> dict[str, Any]:
@@ -117,10 +118,7 @@ class Fit:
 
         epochs = plan["epochs"]
         self.batches.planned(epochs)
-        self.head_epochs = plan.get("head_epochs", 0)
         for epoch in range(start, epochs):
-            if 0 < epoch == self.head_epochs:
-                self._forget()
             loss = self._epoch(epoch, epochs, time_share)
             tune_loss, tune_accuracy = self._tune()
             # Accuracy on tune, the later epoch at a tie: log loss is lowest long before the answers are best.
@@ -151,8 +149,7 @@ class Fit:
 
     def _plan(self, start: float, budget_s: float, epochs: int | None) -> dict[str, Any]:
         limits = {"epochs": epochs, "budget_s": budget_s} if epochs else self._measured(start, budget_s)
-        plan = limits | {name: getattr(self.batches, name) for name in ("steps", *RECIPE)}
-        return {**plan, "head_epochs": math.ceil(HEAD_SHARE * plan["epochs"])} if self.head else plan
+        return limits | {name: getattr(self.batches, name) for name in ("steps", *RECIPE)}
 
     def _measured(self, start: float, budget_s: float) -> dict[str, Any]:
         """Epochs that fit into the time left, by the measured time of steps; weights are put back afterwards.
@@ -161,9 +158,7 @@ class Fit:
         """
         first = [np.array(variable) for variable in self._kept()]
         self.batches.planned(2)
-        late, self.head_epochs = self.batches.late_share, 0
-        if self.head:
-            late, self.head_epochs = 1 - HEAD_SHARE, 1
+        late = self.batches.late_share
         least_s = PROBE_SHARE * budget_s
         step_s = self._step_seconds(0, least_s) * (1 - late)
         step_s += self._step_seconds(1, least_s) * late if late else 0.0
@@ -186,7 +181,6 @@ class Fit:
         What else the machine does makes steps longer, never shorter, and passes; where it does not pass, the rate
         follows the time.
         """
-        step = self.head_step if epoch < self.head_epochs else self.step
         taken: list[float] = []
 
         def enough() -> bool:
@@ -195,7 +189,7 @@ class Fit:
         while not enough():
             began = time.monotonic()
             for inputs, targets in self.batches.epoch(epoch):
-                float(step(inputs, targets, tf.constant(DECAY, tf.float32)))
+                float(self.step(inputs, targets, tf.constant(DECAY, tf.float32)))
                 taken.append(time.monotonic() - began)
                 began = time.monotonic()
                 if enough():
@@ -204,47 +198,28 @@ class Fit:
 
     def _epoch(self, epoch: int, epochs: int, time_share: Callable[[], float]) -> float:
         losses = []
-        step, head_share = self.head_step if epoch < self.head_epochs else self.step, self.head_epochs / epochs
         for number, (inputs, targets) in enumerate(self.batches.epoch(epoch)):
             done = epoch * self.batches.steps + number
-            rate = self._rate(done / (epochs * self.batches.steps), time_share(), head_share)
+            rate = self._rate(done / (epochs * self.batches.steps), time_share())
             self.optimizer.learning_rate.assign(rate)
-            losses.append(step(inputs, targets, tf.constant(min(DECAY, (1 + done) / (10 + done)), tf.float32)))
+            losses.append(self.step(inputs, targets, tf.constant(min(DECAY, (1 + done) / (10 + done)), tf.float32)))
             if epoch and time_share() >= 1:  # the rate has come to zero; the first epoch is whole whatever it takes
                 break
         return float(np.mean([float(loss) for loss in losses]))
 
-    def _rate(self, share: float, time_share: float, head_share: float = 0.0) -> float:
+    def _rate(self, share: float, time_share: float) -> float:
         """Linear warm-up over 5 % of the steps, then cosine to zero (Loshchilov & Hutter 2016, arXiv:1608.03983).
 
         Where the machine became slower than planned, the share of the time spent leads: the rate still comes to zero.
-        The head's share of the steps has a curve of its own, by steps alone, and so has the rest, lower.
         """
         top = self.batches.learning_rate
-        if share < head_share:
-            share, time_share = share / head_share, 0.0
-        elif head_share:
-            top, share = top * FINE_RATE, (share - head_share) / (1 - head_share)
-            time_share = (time_share - head_share) / (1 - head_share)
         if share < WARM_UP:
             return top * (0.01 + share / WARM_UP) / 1.01
         decay = (min(1.0, max(share, time_share)) - WARM_UP) / (1 - WARM_UP)
         return top * 0.5 * (1 + float(np.cos(np.pi * max(0.0, decay))))
 
-    def _forget(self) -> None:
-        """Begin the optimizer anew: of all but the head it knows nothing, and would take that for small gradients."""
-        for variable in self.optimizer.variables:
-            variable.assign(tf.zeros_like(variable))
-
-    def _step_of(self, learning: list[Any]) -> Any:
-        """A step of these variables alone: what lies before them is not gone back through."""
-
-        def step(inputs: Any, targets: Any, decay: Any) -> Any:
-            return self._step(inputs, targets, decay, learning)
-
-        return tf.function(step)
-
-    def _step(self, inputs: Any, targets: Any, decay: Any, learning: list[Any]) -> Any:
+    def _step(self, inputs: Any, targets: Any, decay: Any) -> Any:
+        learning = self.model.trainable_variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in learning])
             logits, _ = self.model(inputs, training=True)
@@ -269,7 +244,7 @@ class Fit:
         for variable, mean in zip(self.model.variables, self.averaged, strict=True):
             variable.assign(mean)
         inputs, labels = self.tune
-        parts = [self.forward(tf.constant(inputs[at : at + 512], tf.float32)) for at in range(0, len(inputs), 512)]
+        parts = [self.forward(part) for part in chunks(inputs)]
         for variable, value in zip(self.model.variables, now, strict=True):
             variable.assign(value)
         logits = join_members(np.concatenate([part.numpy() for part in parts]))

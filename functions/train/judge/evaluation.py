@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from common.network import statuses
-from common.pictures import decode_picture
+from common.pictures import View, decode_picture
 from train.judge.metrics import evaluate
 from train.report.plots import (
     confidence_figure,
@@ -78,6 +78,6 @@ def worst_mistakes(examples: Examples, probabilities: np.ndarray, names: tuple[s
 def mistakes_figure(examples: Examples, mistakes: list[dict[str, Any]]) -> Any:
     """The pictures of those mistakes on one sheet."""
     place = {name: index for index, name in enumerate(examples.hashes)}
-    pictures = [decode_picture(examples.inputs[place[one["example"]]], PICTURE_SIZE) for one in mistakes]
+    pictures = [decode_picture(examples.inputs[place[one["example"]]], View(PICTURE_SIZE)) for one in mistakes]
     captions = [f"{one['label']} → {one['answer']}\n{one['confidence']:.0%} sure" for one in mistakes]
     return contact_sheet(np.stack(pictures), captions)

@@ -8,10 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from common.datasets import Dataset
-from train.fit.backbones import fit_precision
-from train.fit.image import precision
-from train.fit.kinds import Preparation
-from train.fit.make_network import Fitted
+from train.fit.preparation import Fitted, Preparation
 from train.judge.gate import Verdict
 from train.report.dataset_input import profile
 from train.report.model_card import Making, model_card, with_verdict
@@ -37,12 +34,10 @@ def recipe(job: Job, fitted: Fitted) -> dict[str, Any]:
         **{f"plan_{key}": value for key, value in fitted.plan.items()},
         "weights": fitted.model.count_params(),
         "members": fitted.model.outputs[0].shape[1],
-        "precision": fit_precision(train.backbone) if train.backbone else precision() if image else "float32",
     }
     if image:
         facts["image_size"] = train.image_size
-    if train.backbone:
-        facts |= {"backbone": train.backbone, "backbone_weights": train.weights.sha256 if train.weights else "none"}
+        facts |= {"backbone": train.backbone, "backbone_weights": train.weights.sha256 if train.weights else "published"}
     return facts
 
 

@@ -222,12 +222,9 @@ def _limits(contract: Mapping[str, Any], making: Making) -> str:
     if few:
         lines.append(f"- Under {FEW} examples: {_listed(few)}. Little is known of these.")
     if contract["kind"] == "image":
-        size, centre, _ = picture_view(contract["features"])
-        lines.append(f"- It sees pictures squeezed to {size} x {size} points: what is small is lost.")
-        if centre < 1:
-            lines.append(
-                f"- Of a picture it sees the middle, {centre:.1%} of both sides: what is at the edges is lost."
-            )
+        view = picture_view(contract["features"])
+        how = "the largest square in the middle of a picture" if view.square else "pictures squeezed"
+        lines.append(f"- It sees {how}, as {view.size} x {view.size} points: what is small, or outside, is lost.")
     if profile["conflicting_labels"]:
         lines.append("- Some equal examples have different labels: no model can have all of them right.")
     lines.append("- `unknown` is a guess too: it misses some of what is of no label.")

@@ -46,11 +46,11 @@ class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined
         )
 
     def _pictures(self, pictures: Any) -> Any:
-        size, centre, _ = picture_view(self.contract["features"])
+        view = picture_view(self.contract["features"])
         stacked = np.asarray(pictures)
         if stacked.ndim != 4 or stacked.shape[3] != 3:
             raise Unusable(f"pictures must be (n, height, width, 3), not {stacked.shape}")
-        return np.stack([resize_array(one, size, centre) for one in stacked]).astype(np.float32)
+        return np.stack([resize_array(one, view) for one in stacked]).astype(np.float32)
 
     def _rows(self, frame: Any) -> Any:
         rows = []

@@ -32,7 +32,7 @@ def answer(network: Network, body: bytes) -> dict[str, Any]:
 def encoded(body: bytes) -> np.ndarray:
     """As the network takes it: float32."""
     if ENCODER is None:
-        return decode_picture(body, *picture_view(FEATURES)).astype(np.float32)
+        return decode_picture(body, picture_view(FEATURES)).astype(np.float32)
     values, errors = read_row(json.loads(body), CONTRACT["columns"])
     if errors:
         raise ValueError(errors)

@@ -1,0 +1,21 @@
+"""Where in a picture a label is seen: a third output of the network that answers."""
+
+from __future__ import annotations
+
+import keras
+
+
+def with_heat(model: keras.Model, image_size: int) -> keras.Model:
+    """What answers, for pictures of one size: logits, embedding and `heat` (n, rows, columns, classes).
+
+    Heat is what each part of the picture adds to each logit, since the embedding is the mean over them (class
+    activation maps, Zhou et al. 2016, arXiv:1512.04150).
+    """
+    seen = keras.Model(model.inputs, [*model.outputs, model.get_layer("embedding").input])
+    kernel = model.get_layer("head").get_weights()[0]
+    layer = keras.layers.Conv2D(kernel.shape[1], 1, use_bias=False, name="heat")
+    pixels = keras.Input((image_size, image_size, 3), name="pixels")
+    logits, embedding, parts = seen(pixels)
+    heat = layer(parts)
+    layer.set_weights([kernel[None, None]])
+    return keras.Model(pixels, [logits, embedding, heat], name="image_with_heat")

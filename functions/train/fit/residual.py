@@ -1,0 +1,53 @@
+"""The network for pictures that are no photographs: a small residual network that learns from nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+WIDTHS = (32, 64, 128, 192)
+DROPOUT = 0.2
+# Keras has 0.99: averages over 100 steps, which is many epochs of few pictures.
+NORM_MOMENTUM = 0.9
+
+
+def build_residual(classes: int) -> keras.Model:
+    """Pixels 0..255 float32 (n, side, side, 3), any side -> logits (n, 1, classes) and embedding (n, 192)."""
+    pixels = keras.Input((None, None, 3), name="pixels")
+    hidden = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+    hidden = keras.layers.ReLU()(_convolution(hidden, WIDTHS[0], stride=2))
+    for width in WIDTHS[1:]:
+        hidden = _block(hidden, width)
+    embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(hidden)
+    logits = keras.layers.Dense(classes, name="head")(keras.layers.Dropout(DROPOUT)(embedding))
+    return keras.Model(pixels, [keras.ops.expand_dims(logits, 1), embedding], name="residual")
+
+
+def _block(hidden: Any, width: int) -> Any:
+    """Two convolutions and a shortcut (He et al. 2015, arXiv:1512.03385), at half the places."""
+    shortcut = _convolution(keras.layers.AveragePooling2D(2, padding="same")(hidden), width, side=1)
+    hidden = keras.layers.ReLU()(_convolution(hidden, width, stride=2))
+    return keras.layers.ReLU()(keras.layers.Add()([_convolution(hidden, width), shortcut]))
+
+
+@keras.saving.register_keras_serializable("sabueso")
+class Convolution(keras.layers.Layer):
+    """A convolution without bias whose kernel is one matrix (side * side * channels, filters), as Muon wants it."""
+
+    def __init__(self, filters: int, side: int, stride: int) -> None:
+        super().__init__()
+        self.filters, self.side, self.stride = filters, side, stride
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        self.channels = int(shape[-1] or 0)
+        rows = self.side * self.side * self.channels
+        self.kernel = self.add_weight(shape=(rows, self.filters), initializer="he_normal", name="kernel")
+
+    def call(self, inputs: Any) -> Any:
+        kernel = keras.ops.reshape(self.kernel, (self.side, self.side, self.channels, self.filters))
+        return keras.ops.conv(inputs, kernel, self.stride, "same")
+
+
+def _convolution(hidden: Any, width: int, side: int = 3, stride: int = 1) -> Any:
+    return keras.layers.BatchNormalization(momentum=NORM_MOMENTUM)(Convolution(width, side, stride)(hidden))

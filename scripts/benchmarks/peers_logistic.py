@@ -1,0 +1,47 @@
+"""What one would take instead for photographs: scikit-learn's logistic regression on the same frozen embeddings.
+
+The picture and its mirror image both train it; the strength is chosen by its own five-fold cross-validation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.quality_data import Data
+from common.objects import FolderObjects
+from common.pipelines import Pipeline
+from train.fit.backbones import build_backbone
+from train.fit.checkpoint import Checkpoint
+from train.fit.preparation import Terms, prepare
+from train.fit.pretrained import build_classifier, embed
+
+STRENGTHS = np.logspace(-5, 0, 6)
+
+
+def fit(
+    pipeline: Pipeline, train: Data, tune: Data, began: float, scratch: Path, tell: Callable[[str], None]
+) -> tuple[Callable[[list[Any]], np.ndarray], dict[str, Any]]:
+    """What predicts, and what is worth telling. It learns from the tune part too, and has no time limit."""
+    checkpoint = Checkpoint(FolderObjects(scratch), "")
+    terms = Terms(checkpoint, math.inf, lambda *_: None, lambda stage, share: tell(stage))
+    model = build_classifier(build_backbone(pipeline.train.backbone, pipeline.train.image_size), len(pipeline.labels))
+
+    def embeddings(files: list[Any]) -> np.ndarray:
+        return embed(model, files, prepare(pipeline, files, scratch), terms, math.inf)
+
+    views = embeddings([*train.inputs, *tune.inputs])
+    labels = np.concatenate([train.labels, tune.labels])
+    regression = make_pipeline(
+        StandardScaler(), LogisticRegressionCV(Cs=STRENGTHS, scoring="neg_log_loss", max_iter=1000, n_jobs=-1)
+    )
+    regression.fit(np.concatenate(list(views)), np.tile(labels, len(views)))
+    strength = float(np.ravel(regression[-1].C_)[0])
+    return lambda inputs: np.asarray(regression.predict_proba(embeddings(inputs)[0])), {"strength": strength}
