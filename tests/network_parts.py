@@ -55,10 +55,10 @@ def small_backbone() -> keras.Model:
     return keras.Model(pixels, keras.layers.Conv2D(8, 3, 16, activation="relu")(pixels / 255))
 
 
-def heat(generator: np.random.Generator, folder: Path, model: keras.Model) -> dict[str, object]:
+def heat(generator: np.random.Generator, folder: Path, model: keras.Model, mirrored: bool) -> dict[str, object]:
     """What each part of a picture adds to the logits, and whether the exported network says the same."""
     model.set_weights([generator.normal(0.2, 0.1, one.shape).astype(np.float32) ** 2 for one in model.weights])
-    whole, pixels = with_heat(model, SIDE), generator.uniform(0, 255, (5, SIDE, SIDE, 3)).astype(np.float32)
+    whole, pixels = with_heat(model, SIDE, mirrored), generator.uniform(0, 255, (5, SIDE, SIDE, 3)).astype(np.float32)
     logits, embedding, parts = (np.array(one) for one in whole(pixels))
     bias = model.get_layer("head").get_weights()[1]
     write_network(serving_network(whole, nearest_label(embedding, np.arange(5) % 3), 1.0), folder)
@@ -69,6 +69,7 @@ def heat(generator: np.random.Generator, folder: Path, model: keras.Model) -> di
         "length": float(np.linalg.norm(embedding, axis=1).max()),
         "sum": apart(parts.mean(axis=(1, 2)) + bias, logits.mean(axis=1)),
         "exported": apart(found["heat"], parts[:1]),
+        "mirrored": apart(np.array(whole(pixels[:, :, ::-1])[2])[:, :, ::-1], parts),
     }
 
 
@@ -95,7 +96,7 @@ def main() -> None:
     generator = np.random.default_rng(0)
     models = {"from nothing": build_residual(3), "pretrained": build_classifier(small_backbone(), 3)}
     with tempfile.TemporaryDirectory() as folder:
-        found = {name: heat(generator, Path(folder), model) for name, model in models.items()}
+        found = {name: heat(generator, Path(folder), one, name != "pretrained") for name, one in models.items()}
     print(json.dumps({"plain": plain(generator), "heat": found, "batches": batches(generator)}))
 
 

@@ -74,15 +74,15 @@ def picture(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def pictures(pipeline: Pipeline) -> dict[str, float]:
+def pictures(pipeline: Pipeline, backbone: str, size: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
-        draw_pets(Path(folder), 900, seed=1, size=48)
+        draw_pets(Path(folder), 900, seed=1, size=size)
         found = [(file.read_bytes(), file.parent.name) for file in sorted(Path(folder).rglob("*.jpg"))]
     generator = np.random.default_rng(0)
     found = [found[place] for place in generator.permutation(len(found))]
     labels = np.array([pipeline.label_values.index(label) for _, label in found])
     known = [body for body, _ in found]
-    small = replace(pipeline, train=replace(pipeline.train, image_size=48))
+    small = replace(pipeline, train=replace(pipeline.train, backbone=backbone, image_size=size))
     unknown = asker(small, known[:600], labels[:600], EPOCHS["pictures"])
     ramp = np.linspace(0, 255, 48)[:, None, None] * np.ones((48, 48, 3))
     return {
@@ -96,5 +96,9 @@ def pictures(pipeline: Pipeline) -> dict[str, float]:
 
 if __name__ == "__main__":
     pipelines = read_pipelines(SHIPPED)
-    found = {"rows": rows(pipelines["covertype"]), "pictures": pictures(pipelines["pets"])}
+    found = {
+        "rows": rows(pipelines["covertype"]),
+        "pretrained": pictures(pipelines["pets"], "efficientnet_lite0", 96),
+        "from nothing": pictures(pipelines["pets"], "none", 48),
+    }
     print(json.dumps(found), file=sys.stdout)

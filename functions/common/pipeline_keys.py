@@ -47,7 +47,7 @@ COLUMN = {
     "values": list,
     "title": dict,
 }
-LABEL = {"value": str, "en": str, "es": str}
+LABEL = {"value": str, "en": str, "es": str, "folders": list}
 WEIGHTS = {"path": str, "sha256": str}
 # What a network for pictures begins from: one whose weights are installed with train, those of keras.applications that
 # train/fit/backbones.py builds, or nothing.
@@ -109,7 +109,7 @@ def check(raw: dict[str, Any], stem: str) -> list[FieldError]:
     if raw.get("source", {}).get("min_interval_s", 0) < 0:
         found.append(FieldError("source.min_interval_s", "must not be below 0"))
     found += _choice("gate.metric", raw.get("gate", {}).get("metric", "macro_f1"), ("accuracy", "macro_f1"))
-    found += _source(raw["source"], raw["kind"]) + _columns(raw) + _labels(raw["target"])
+    found += _source(raw["source"], raw["kind"]) + _columns(raw) + _labels(raw["target"], raw["kind"])
     found += _transfer(raw.get("train", {}), raw["kind"])
     return found
 
@@ -205,7 +205,7 @@ def _column(where: str, column: dict[str, Any], names: list[str]) -> list[FieldE
     return found
 
 
-def _labels(target: dict[str, Any]) -> list[FieldError]:
+def _labels(target: dict[str, Any], kind: str) -> list[FieldError]:
     labels = target.get("labels", [])
     found: list[FieldError] = []
     for number, label in enumerate(labels):
@@ -215,4 +215,20 @@ def _labels(target: dict[str, Any]) -> list[FieldError]:
     values = [str(label.get("value")) for label in labels if isinstance(label, dict)]
     if len(values) < 2 or len(set(values)) != len(values):
         found.append(FieldError("target.labels", "must list two labels or more, each value once"))
+    return found or _folders(labels, kind)
+
+
+def _folders(labels: list[dict[str, Any]], kind: str) -> list[FieldError]:
+    """Further names of the folders that a label's pictures are in; case counts for nothing."""
+    found: list[FieldError] = []
+    taken = {label["value"].casefold(): label["value"] for label in labels}
+    for number, label in enumerate(labels):
+        where = f"target.labels[{number}].folders"
+        if "folders" in label and kind != "image":
+            found.append(FieldError(where, "for pictures: a pipeline of kind tabular has none"))
+        for name in label.get("folders", []):
+            if not isinstance(name, str) or not name or "/" in name:
+                found.append(FieldError(where, "every one must be the name of a folder"))
+            elif taken.setdefault(name.casefold(), label["value"]) != label["value"]:
+                found.append(FieldError(where, f"{name!r} is a folder of {taken[name.casefold()]!r}"))
     return found

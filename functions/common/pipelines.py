@@ -31,9 +31,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Label:
+    """`folders`: further names of the folders that its pictures are in."""
+
     value: str
     en: str
     es: str
+    folders: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, str]:
         return {"value": self.value, "en": self.en, "es": self.es}
@@ -165,7 +168,12 @@ def make_pipeline(raw: dict[str, Any]) -> Pipeline:
         columns=tuple(_column(column) for column in raw.get("columns", [])),
         target=target,
         labels=tuple(
-            Label(one["value"], one.get("en", one["value"]), one.get("es", one.get("en", one["value"])))
+            Label(
+                one["value"],
+                one.get("en", one["value"]),
+                one.get("es", one.get("en", one["value"])),
+                tuple(one.get("folders", ())),
+            )
             for one in labels
         ),
         new_examples=raw.get("trigger", {}).get("new_examples", 1000),

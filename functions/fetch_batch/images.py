@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 
 from common.datasets import Dataset
@@ -44,9 +44,11 @@ def collect_images(
     files = list(list_files(location, settings))
     made_up = any(PurePosixPath(file.name).name == MADE_UP for file in files)
     on_source(made_up)
-    labelled = [file for file in files if _label(file) in pipeline.label_values]
+    folders = {name.casefold(): one.value for one in pipeline.labels for name in (one.value, *one.folders)}
+    labels_of = {file.name: label for file in files if (label := _label(file.name, folders))}
+    labelled = [file for file in files if file.name in labels_of]
     if not labelled:
-        labels = ", ".join(pipeline.label_values)
+        labels = ", ".join(folders)
         raise SourceUnavailable(f"{location} holds no pictures in folders named {labels}; {_what_is_there(files)}")
     new = [file for file in labelled if file.name not in names]
     here: dict[str, str] = {}
@@ -56,7 +58,7 @@ def collect_images(
         if time.monotonic() > until:
             tally.stopped, tally.message = True, STOPPED
             return
-        body, label = file.read(), _label(file)
+        body, label = file.read(), labels_of[file.name]
         digest = hashlib.sha256(body).hexdigest()
         if (digest, label) in known:
             tally.duplicate += 1
@@ -85,6 +87,9 @@ def _what_is_there(files: list[File]) -> str:
     return f"there are {len(pictures)} pictures: {named}{more}"
 
 
-def _label(file: File) -> str:
-    path = PurePosixPath(file.name)
-    return path.parent.name if path.suffix.lower() in SUFFIXES else ""
+def _label(name: str, folders: Mapping[str, str]) -> str | None:
+    """The label of the nearest folder above a picture that is one of theirs, whatever the case."""
+    path = PurePosixPath(name)
+    if path.suffix.lower() not in SUFFIXES:
+        return None
+    return next((folders[one.name.casefold()] for one in path.parents if one.name.casefold() in folders), None)

@@ -17,9 +17,10 @@ import numpy as np
 
 from benchmarks.arguments import names, whole_number
 from benchmarks.quality_data import ROOT, Spec, given_task, pipeline_of, read_test, read_train, shared_tasks
-from benchmarks.quality_scores import METRICS, Intervals, differences, means_with_intervals, read_predictions, score
+from benchmarks.quality_scores import METRICS, Intervals, Scored, differences, means_with_intervals, read_predictions, score
 from benchmarks.telling import print_table, tell
 from common.errors import SabuesoError, Unusable
+from common.pipeline_keys import BACKBONES
 from train.fit import ENVIRONMENT
 
 PEERS = {"covertype": "lightgbm", "pets": "logistic"}  # by pipeline
@@ -36,6 +37,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seeds", type=whole_number(1, 100), default=3, metavar="N", help="trainings of each (3)")
     parser.add_argument("--train", type=Path, metavar="CSV|DIR", help="other data of the same form; all of it is used")
     parser.add_argument("--test", type=Path, metavar="CSV|DIR", help="what those are scored on")
+    parser.add_argument("--folds", type=whole_number(2, 20), metavar="N", help="cross-validate pictures of --train alone")
+    parser.add_argument("--backbone", choices=BACKBONES, default="", help="of pictures, not the pipeline's")
+    parser.add_argument("--image-size", type=whole_number(32, 512), default=0, metavar="PX", help="not the pipeline's")
     parser.add_argument("--budget", type=whole_number(1, 86_400), metavar="SECONDS", help="not the task's: a quick try")
     parser.add_argument("--no-peers", action="store_true", help="without LightGBM and logistic regression")
     parser.add_argument("--out", type=Path, default=Path("bench-quality"), metavar="FOLDER", help="for predictions")
@@ -57,7 +61,12 @@ def main(argv: list[str]) -> int:
     try:
         for task in tasks:
             models = ["ours"] if given.no_peers else ["ours", PEERS[task.pipeline]]
-            specs = [replace(task, model=model, seed=seed) for seed in range(1, given.seeds + 1) for model in models]
+            specs = [
+                replace(task, model=model, seed=seed, fold=fold, folds=given.folds or 0)
+                for seed in range(1, given.seeds + 1)
+                for model in models
+                for fold in range(1, (given.folds or 1) + 1)
+            ]
             done = [spec for spec in specs if trained(spec, given.out)]
             failed |= len(done) < len(specs)
             results[task.task] = _report(task, done, given.out)
@@ -85,7 +94,10 @@ def _asked(given: argparse.Namespace) -> list[Spec]:
                 f"there is no {missing[0]}. SABUESO_SHARED_DATA names the folder of the shared data; "
                 "or give data of your own with --train and --test."
             )
-    return [replace(task, budget_s=given.budget or task.budget_s) for task in tasks]
+    if given.folds and any(task.rows for task in tasks):
+        raise Unusable("--folds is for --train, or --tasks pets: the other tasks draw their rows anew with each seed")
+    more = {"backbone": given.backbone, "image_size": given.image_size, "folds": given.folds or 0}
+    return [replace(task, budget_s=given.budget or task.budget_s, fold=1, **more) for task in tasks]
 
 
 def trained(spec: Spec, out: Path, module: str = "benchmarks.quality_train") -> bool:
@@ -108,9 +120,12 @@ def _report(task: Spec, done: Sequence[Spec], out: Path) -> dict[str, Any]:
     """Print the task's table; the same for programs, by model."""
     results, scored, rows = {}, {}, []
     for model in dict.fromkeys(spec.model for spec in done):
-        files = {str(spec.seed): out / spec.name for spec in done if spec.model == model}
-        scored[model] = [read_predictions(file.with_suffix(".csv")) for file in files.values()]
-        facts = [json.loads(file.with_suffix(".json").read_text(encoding="utf-8")) for file in files.values()]
+        files: dict[str, list[Path]] = {}
+        for spec in done:
+            if spec.model == model:
+                files.setdefault(str(spec.seed), []).append(out / spec.name)
+        scored[model] = [_joined(folds) for folds in files.values()]
+        facts = [_facts(folds) for folds in files.values()]
         each = [{**score(*predictions), **fact} for predictions, fact in zip(scored[model], facts, strict=True)]
         means = {
             key: round(float(np.mean([figures[key] for figures in each])), digits) for key, digits in DIGITS.items()
@@ -133,6 +148,23 @@ def _report(task: Spec, done: Sequence[Spec], out: Path) -> dict[str, Any]:
     print(f"\n{task.task}: budget {task.budget_s:g} s{instead if task.budget_s != task.full_budget_s else ''}")
     print_table(COLUMNS, rows)
     return results
+
+
+def _joined(folds: Sequence[Path]) -> Scored:
+    """The predictions of one training, or of all folds together."""
+    parts = [read_predictions(file.with_suffix(".csv")) for file in folds]
+    return np.concatenate([one[0] for one in parts]), np.concatenate([one[1] for one in parts])
+
+
+def _facts(folds: Sequence[Path]) -> dict[str, Any]:
+    """What one training took; of folds the longest and the largest, and the plans of all."""
+    each = [json.loads(file.with_suffix(".json").read_text(encoding="utf-8")) for file in folds]
+    if len(each) == 1:
+        return dict(each[0])
+    sizes = {part: round(float(np.mean([one[part] for one in each]))) for part in PARTS}
+    sizes["test"] = sum(one["test"] for one in each)
+    most = {key: max(one[key] for one in each) for key in ("seconds", "peak_mb")}
+    return {**sizes, **most, "folds": each}
 
 
 def _cells(intervals: Intervals, sign: str) -> list[str]:

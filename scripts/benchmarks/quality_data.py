@@ -6,8 +6,9 @@ import gzip
 import hashlib
 import io
 import os
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from common.datasets import csv_rows
 from common.errors import Unusable
 from common.features import canonical_row, read_row
 from common.pictures import canonical_picture
-from common.pipelines import Pipeline, read_pipelines
+from common.pipelines import Pipeline, make_pipeline
 from train.snapshot import part_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +33,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 @dataclass(frozen=True)
 class Spec:
-    """One training: what, on which data, by which model. With `rows`, train and test are drawn from one CSV."""
+    """One training: what, on which data, by which model. With `rows`, train and test are drawn from one CSV.
+
+    With `folds`, one of so many parts of `train`, `fold`, is what is scored, and `test` is not opened.
+    """
 
     task: str
     pipeline: str
@@ -43,10 +47,15 @@ class Spec:
     train: str
     test: str
     rows: int = 0
+    fold: int = 0
+    folds: int = 0
+    backbone: str = ""
+    image_size: int = 0
 
     @property
     def name(self) -> str:
-        return f"{self.task}-{self.model}-{self.seed}"
+        fold = f"-fold{self.fold}" if self.folds else ""
+        return f"{self.task}-{self.model}-{self.seed}{fold}"
 
 
 class Example(NamedTuple):
@@ -97,9 +106,11 @@ def given_task(train: Path, test: Path) -> Spec:
 
 
 def pipeline_of(spec: Spec) -> Pipeline:
-    """The shipped pipeline with the task's budget and seed."""
-    pipeline = read_pipelines(ROOT / "functions" / "pipelines")[spec.pipeline]
-    return replace(pipeline, train=replace(pipeline.train, budget_s=spec.budget_s, seed=spec.seed))
+    """The shipped pipeline with the task's budget and seed, and what else the task says."""
+    raw = tomllib.loads((ROOT / "functions" / "pipelines" / f"{spec.pipeline}.toml").read_text(encoding="utf-8"))
+    raw["train"] |= {"budget_s": spec.budget_s, "seed": spec.seed}
+    raw["train"] |= {key: value for key in ("backbone", "image_size") if (value := getattr(spec, key))}
+    return make_pipeline(raw)
 
 
 def read_train(spec: Spec, pipeline: Pipeline) -> tuple[Data, Data]:
@@ -109,6 +120,8 @@ def read_train(spec: Spec, pipeline: Pipeline) -> tuple[Data, Data]:
         if len(examples) < TEST_ROWS + spec.rows:
             raise Unusable(f"{spec.train} has {len(examples):,} rows; {spec.task} takes {TEST_ROWS + spec.rows:,}")
         examples = _shuffled(_shuffled(examples, 0)[TEST_ROWS:], spec.seed)[: spec.rows]
+    if spec.folds:
+        examples = [example for example in examples if _fold(example, spec) != spec.fold]
     distinct: dict[bytes, Example] = {}
     for example in examples:
         distinct.setdefault(example.digest, example)
@@ -121,8 +134,15 @@ def read_train(spec: Spec, pipeline: Pipeline) -> tuple[Data, Data]:
 
 def read_test(spec: Spec, pipeline: Pipeline) -> Data:
     """What is scored: with `rows` the same 10,000 whatever the seed. Raises Unusable."""
+    if spec.folds:
+        return Data([one for one in _read(Path(spec.train), pipeline) if _fold(one, spec) == spec.fold])
     examples = _read(Path(spec.test), pipeline)
     return Data(_shuffled(examples, 0)[:TEST_ROWS] if spec.rows else examples)
+
+
+def _fold(example: Example, spec: Spec) -> int:
+    """1 to the number of folds: equal examples are in the same one."""
+    return int.from_bytes(example.digest[-4:], "big") % spec.folds + 1
 
 
 def _shuffled(examples: Sequence[Example], seed: int) -> list[Example]:

@@ -40,13 +40,18 @@ def test_what_answers_rows_computes_what_the_fitted_network_does(found: dict[str
     assert max(found["plain"].values()) < 1e-5, found["plain"]
 
 
-@pytest.mark.parametrize(("begins", "side"), [("from nothing", 4), ("pretrained", 4)])
-def test_the_parts_of_a_picture_add_up_to_its_answer(found: dict[str, dict[str, Any]], begins: str, side: int) -> None:
+@pytest.mark.parametrize(("begins", "looks"), [("from nothing", 2), ("pretrained", 1)])
+def test_the_parts_of_a_picture_add_up_to_its_answer(found: dict[str, dict[str, Any]], begins: str, looks: int) -> None:
     heat = found["heat"][begins]
-    assert heat["logits"] == [5, 1, 3]
-    assert heat["shape"] == [5, side, side, 3]
+    assert heat["logits"] == [5, looks, 3]
+    assert heat["shape"] == [5, 4, 4, 3]
     assert heat["sum"] < 1e-4
     assert heat["exported"] < 1e-4
+
+
+def test_a_picture_and_its_mirror_image_are_one_to_a_network_from_nothing(found: dict[str, dict[str, Any]]) -> None:
+    assert found["heat"]["from nothing"]["mirrored"] < 1e-4
+    assert found["heat"]["pretrained"]["mirrored"] > 1e-3, "it looks once"
 
 
 def test_embeddings_of_a_pretrained_network_have_length_one(found: dict[str, dict[str, Any]]) -> None:

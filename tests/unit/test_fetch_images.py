@@ -78,6 +78,34 @@ def test_pictures_are_collected_from(begin, pictures, store, serve, where):
     assert status["source"]["location"] == str(source)
 
 
+def test_the_well_known_archive_of_train_and_validation_folders_is_taken_whole(begin, tmp_path, store, serve):
+    root, number = tmp_path / "cats_and_dogs_filtered", 0
+    for folder, label in (("train/cats", "cat"), ("train/dogs", "dog"), ("validation/cats", "cat"), ("validation/dogs", "dog")):
+        (root / folder).mkdir(parents=True)
+        for place in range(3):
+            (root / folder / f"{label}.{place}.png").write_bytes(encode(draw(label, number)))
+            number += 1
+    (root / "vectorize.py").write_text("no picture")
+    site, packed = Flask(__name__), archive(root, "zip", root="cats_and_dogs_filtered/")
+    site.add_url_rule("/cats_and_dogs_filtered.zip", view_func=lambda: send_file(packed))
+    result = fetch(begin(f"{serve(site).url}/cats_and_dogs_filtered.zip"))
+    assert (result["status"], result["stored"], result["quarantined"]) == ("collected", 12, 0)
+    labels = [sample.meta["label"] for sample in Dataset(store, "pets").samples()]
+    assert (labels.count("cat"), labels.count("dog")) == (6, 6)
+
+
+@pytest.mark.parametrize(
+    ("folder", "label"), [("Cat", "cat"), ("DOGS/from a phone/2024", "dog"), ("dog/cat", "cat"), ("dogma", None)]
+)
+def test_the_nearest_folder_that_is_a_labels_counts_whatever_its_case(begin, pictures, store, folder, label):
+    file = pictures / folder / "one.png"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(encode(draw("cat", 99)))
+    assert fetch(begin(pictures))["status"] == "collected"
+    found = {sample.meta["name"]: sample.meta["label"] for sample in Dataset(store, "pets").samples()}
+    assert found.get(f"{folder}/one.png") == label
+
+
 def test_looking_again_in_vain_leaves_one_record(begin, pictures):
     client = begin(pictures)
     statuses(client, 5)
@@ -251,5 +279,5 @@ def test_a_source_without_a_folder_of_a_label_is_reported_with_what_it_holds(beg
             file.write_bytes(encode(draw("cat", number)))
     result = fetch(begin(tmp_path / "photos"))
     assert result["status"] == "source-unavailable"
-    assert "holds no pictures in folders named cat, dog; " in result["message"]
+    assert "holds no pictures in folders named cat, cats, dog, dogs; " in result["message"]
     assert contents in result["message"]

@@ -101,6 +101,31 @@ def test_a_picture_pipeline_has_no_columns():
     assert [error.field for error in found] == ["columns"]
 
 
+@pytest.mark.parametrize(
+    ("folders", "told"),
+    [
+        (["Cats", "Katze"], None),
+        (["a/b"], "must be the name of a folder"),
+        ([3], "must be the name of a folder"),
+        (["DOG"], "'DOG' is a folder of 'dog'"),
+    ],
+)
+def test_further_names_of_a_labels_folders_are_checked(folders, told):
+    labels = [{"value": "cat", "folders": folders}, {"value": "dog"}]
+    found = check({**PETS, "target": {"labels": labels}}, "pets")
+    if told:
+        assert [(error.field, error.detail.endswith(told)) for error in found] == [("target.labels[0].folders", True)]
+    else:
+        assert found == []
+        assert make_pipeline({**PETS, "target": {"labels": labels}}).labels[0].folders == tuple(folders)
+
+
+def test_a_table_has_no_folders():
+    labels = [{**one, "folders": ["a"]} for one in FLOWERS["target"]["labels"]]
+    found = check({**FLOWERS, "target": {**FLOWERS["target"], "labels": labels}}, "flowers")
+    assert "target.labels[0].folders" in [error.field for error in found]
+
+
 SUM = "0123456789abcdef" * 4
 
 

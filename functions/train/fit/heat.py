@@ -5,8 +5,10 @@ from __future__ import annotations
 import keras
 
 
-def with_heat(model: keras.Model, image_size: int) -> keras.Model:
+def with_heat(model: keras.Model, image_size: int, mirrored: bool = False) -> keras.Model:
     """What answers, for pictures of one size: logits, embedding and `heat` (n, rows, columns, classes).
+
+    `mirrored`: the picture's mirror image is a second member.
 
     Heat is what each part of the picture adds to each logit, since the embedding is the mean over them (class
     activation maps, Zhou et al. 2016, arXiv:1512.04150).
@@ -16,6 +18,10 @@ def with_heat(model: keras.Model, image_size: int) -> keras.Model:
     layer = keras.layers.Conv2D(kernel.shape[1], 1, use_bias=False, name="heat")
     pixels = keras.Input((image_size, image_size, 3), name="pixels")
     logits, embedding, parts = seen(pixels)
+    if mirrored:
+        others = seen(keras.ops.flip(pixels, axis=2))
+        logits, embedding = keras.ops.concatenate([logits, others[0]], axis=1), (embedding + others[1]) / 2
+        parts = (parts + keras.ops.flip(others[2], axis=2)) / 2
     heat = layer(parts)
     layer.set_weights([kernel[None, None]])
     return keras.Model(pixels, [logits, embedding, heat], name="image_with_heat")

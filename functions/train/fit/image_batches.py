@@ -38,7 +38,7 @@ class ImageBatches:
     late_share = LATE_SHARE
     strength = 1.0
     late_from = 1
-    optimizer, learning_rate, weight_decay, smoothing = "adamw", 2e-3, 0.05, 0.1
+    optimizer, learning_rate, weight_decay, smoothing = "muon", 3e-3, 0.05, 0.1
 
     def __init__(self, inputs: np.ndarray, labels: np.ndarray, classes: int, seed: int, image_size: int) -> None:
         self.inputs, self.seed, self.image_size = inputs, seed, image_size
@@ -86,7 +86,7 @@ class FineTuning(ImageBatches):
     """For a network that knows pictures already: gentler, and of one size throughout."""
 
     epochs, late_share = 10, 0.0
-    learning_rate, smoothing = 3e-4, 0.05
+    optimizer, learning_rate, smoothing = "adamw", 3e-4, 0.05
 
     def planned(self, epochs: int) -> None:
         self.strength = 0.3

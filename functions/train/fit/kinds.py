@@ -46,6 +46,6 @@ def answering(
 ) -> keras.Model:
     """The fitted network as it will answer; `tune`: encoded inputs and labels, which choose its members."""
     if pipeline.kind == "image":
-        return with_heat(model, pipeline.train.image_size)
+        return with_heat(model, pipeline.train.image_size, mirrored=True)
     chosen = fewest_members(predict_members(model, tune[0])[0], tune[1])
     return plain_tabular(model, chosen, encoded_shape(preparation.features["columns"])[1])

@@ -17,6 +17,9 @@ from train.bundle.novelty import NearestLabel
 from train.fit.checkpoint import Checkpoint
 from train.fit.decoded import decode_all
 
+# Of both sides, where a network learns from crops alone: things are then about as large as they were in those
+# (Touvron et al. 2019, arXiv:1906.06423).
+CENTRE = 7 / 8
 Part = tuple[Sequence[Any], np.ndarray]
 
 
@@ -41,7 +44,8 @@ class Preparation:
 def prepare(pipeline: Pipeline, train_inputs: Sequence[Any], folder: Path | None = None) -> Preparation:
     """Preprocessing, fitted on the train part alone."""
     if pipeline.kind == "image":
-        return Preparation("image", view_features(square_view(pipeline.train.image_size)), folder)
+        view = square_view(pipeline.train.image_size, 1.0 if pipeline.pretrained else CENTRE)
+        return Preparation("image", view_features(view), folder)
     return Preparation("tabular", {"columns": fit_features(train_inputs, pipeline.input_columns())})
 
 
