@@ -1,11 +1,12 @@
 import { el } from "./dom.js";
 import { inLanguage, percent, t } from "./i18n.js";
 
-/** What classify answered: for each prediction its label, status, confidence and the bars of all probabilities; then `why`. */
+/** What classify answered: for each prediction its label, status, confidence and the bars of all probabilities; what it rests on if that was made up; then `why`. */
 export function renderAnswer(answer, card, why) {
   const titles = new Map(card.labels.map((label) => [label.value, label]));
   return el("div", { class: "answer" },
     ...answer.predictions.map((prediction) => renderPrediction(prediction, titles)),
+    card.made_up ? el("p", { class: "seen-only" }, () => t(card.kind === "image" ? "drawingsOnly" : "madeUpMeans")) : null,
     why,
     el("p", { class: "origin" },
       el("span", {}, () => t("byModel", answer.model)),

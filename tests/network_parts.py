@@ -60,14 +60,16 @@ def heat(generator: np.random.Generator, folder: Path, model: keras.Model, mirro
     model.set_weights([generator.normal(0.2, 0.1, one.shape).astype(np.float32) ** 2 for one in model.weights])
     whole, pixels = with_heat(model, SIDE, mirrored), generator.uniform(0, 255, (5, SIDE, SIDE, 3)).astype(np.float32)
     logits, embedding, parts = (np.array(one) for one in whole(pixels))
-    bias = model.get_layer("head").get_weights()[1]
+    kernel, bias = model.get_layer("head").get_weights()
+    mean = parts.mean(axis=(1, 2))
+    scale = (mean * (embedding @ kernel)).sum(axis=1, keepdims=True) / (mean**2).sum(axis=1, keepdims=True)
     write_network(serving_network(whole, nearest_label(embedding, np.arange(5) % 3), 1.0), folder)
     found = Network(folder / NETWORK).run(pixels[:1])
     return {
         "logits": list(logits.shape),
         "shape": list(parts.shape),
         "length": float(np.linalg.norm(embedding, axis=1).max()),
-        "sum": apart(parts.mean(axis=(1, 2)) + bias, logits.mean(axis=1)),
+        "sum": apart(scale * parts.mean(axis=(1, 2)) + bias, logits.mean(axis=1)),
         "exported": apart(found["heat"], parts[:1]),
         "mirrored": apart(np.array(whole(pixels[:, :, ::-1])[2])[:, :, ::-1], parts),
     }

@@ -20,6 +20,7 @@ from local.drawings import draw_pets
 
 LESS = 0.01
 ONE_KIND = 130  # pictures of each label
+PICTURES = {"animals": "", "animals_from_nothing": 'backbone = "none"\nimage_size = 32\n'}
 
 
 def source(kind: str, path: Path) -> str:
@@ -44,13 +45,13 @@ def table_task(name: str, folder: Path) -> str:
     return source("table", folder / "table.csv") + "".join(typed) + target
 
 
-def picture_task(folder: Path) -> str:
+def picture_task(folder: Path, train: str) -> str:
     """Draw cats, dogs and fishes; the pipeline file that reads them."""
     draw_pets(folder, 2 * ONE_KIND, seed=3, size=96)
     (folder / "fish").mkdir()
     for number in range(ONE_KIND):
         draw_fish(np.random.default_rng(number)).save(folder / "fish" / f"{number}.jpg", "JPEG")
-    return source("images", folder) + "[target]\n" + labels(["cat", "dog", "fish"]) + "[train]\nimage_size = 32\n"
+    return source("images", folder) + "[target]\n" + labels(["cat", "dog", "fish"]) + f"[train]\n{train}"
 
 
 def draw_fish(chance: np.random.Generator, side: int = 192) -> Image.Image:
@@ -79,7 +80,9 @@ def learn_beside_a_forest(
     """Collect, train on several splits, and be right about as often as a random forest."""
     data = tmp_path / "data"
     data.mkdir()
-    kind, task = ("image", picture_task(data)) if name == "animals" else ("tabular", table_task(name, data))
+    kind, task = (
+        ("image", picture_task(data, PICTURES[name])) if name in PICTURES else ("tabular", table_task(name, data))
+    )
     name = name.replace("_", "-")
     settings = make_settings()
     head = f'name = "{name}"\nkind = "{kind}"\ntitle = {{ en = "{name}" }}\n'

@@ -30,7 +30,14 @@ def explain_pictures(
         others = (one.sum(axis=-1) - own) / max(1, one.shape[-1] - 1)
         ahead = np.maximum(own - others, 0)
         values = np.round(ahead / max(float(ahead.max()), 1e-9), 3)
-        found.append({"kind": "heatmap", "label": labels[place], "values": values.tolist(), "region": list(seen_region(file, view))})
+        found.append(
+            {
+                "kind": "heatmap",
+                "label": labels[place],
+                "values": values.tolist(),
+                "region": list(seen_region(file, view)),
+            }
+        )
     return found
 
 

@@ -141,7 +141,11 @@ def _transfer(train: dict[str, Any], kind: str) -> list[FieldError]:
     if backbone == NOTHING:
         return [FieldError("train.weights", 'not with backbone = "none", which begins from nothing')]
     if isinstance(weights, str):
-        return [] if weights == IMAGENET else [FieldError("train.weights", f'must be "{IMAGENET}", or a path and a sha256')]
+        return (
+            []
+            if weights == IMAGENET
+            else [FieldError("train.weights", f'must be "{IMAGENET}", or a path and a sha256')]
+        )
     if backbone == INSTALLED:
         return [FieldError("train.weights", f"not with {INSTALLED}, whose weights are installed: leave them out")]
     wrong = _typed("train.weights", weights, WEIGHTS)

@@ -64,7 +64,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Train:
-    """`backbone`: what a network for pictures begins from. Without `weights`: those installed, or Keras's of ImageNet."""
+    """`backbone`: what a network for pictures begins from; without `weights`, from those installed, or Keras's own."""
 
     budget_s: float = 300
     seed: int = 7

@@ -167,6 +167,7 @@ class Launcher:
     def _spawn(self, pipeline: str, record: Execution, lease: Lease, force: bool) -> subprocess.Popen[bytes]:
         command = self.command(pipeline, record.key, lease.nonce, "force" if force else "-")
         environment = {**ENVIRONMENT, **self.settings.environment, "PYTHONPATH": str(FUNCTIONS), **child_environment()}
+        environment["KERAS_HOME"] = str(self.settings.scratch / "keras")  # where Keras keeps weights that it downloads
         self._log_path(pipeline).parent.mkdir(parents=True, exist_ok=True)
         with self._log_path(pipeline).open("wb") as output:
             return subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=FUNCTIONS)

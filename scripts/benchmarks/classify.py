@@ -22,13 +22,14 @@ import psutil
 from benchmarks.arguments import names, whole_number
 from benchmarks.bars import KINDS, OURS, WORKERS, bars, medians
 from benchmarks.champions import find_champions
-from benchmarks.ours import Ours
+from benchmarks.ours import Ours, floor_ms
 from benchmarks.peers import CONFIGURATIONS, peer_candidates
 from benchmarks.quality_data import KEY, ROOT
 from benchmarks.questions import ours, read_question
 from benchmarks.server import Candidate
 from benchmarks.telling import print_table, tell
 from benchmarks.wrk import Unmeasured, find_wrk
+from common.bundle import Bundle
 
 FUNCTIONS = ROOT / "functions"
 NAMES = list(CONFIGURATIONS)
@@ -91,7 +92,9 @@ def _run(given: argparse.Namespace, work: Path) -> int:
         except UNMEASURED as error:
             left_out[name] = str(error)
     measured: dict[Candidate, list[dict[str, float]]] = {candidate: [] for candidate in candidates}
-    rows_per_s = []
+    rows_per_s, floors = [], []
+    picture = questions["image"]
+    loaded = Bundle(champions.bundles[picture.pipeline], given.key)
     for number in range(1, given.rounds + 1):
         for candidate, rounds in measured.items():
             if candidate.name not in left_out:
@@ -102,10 +105,12 @@ def _run(given: argparse.Namespace, work: Path) -> int:
                     if candidate.name in WORKERS:
                         raise
                     left_out[candidate.name] = str(error)
+        floors.append(floor_ms(loaded, picture.body))
         rows_per_s.append(classify.rows_per_s(WORKERS[OURS], questions["tabular"], given.csv))
     figures = {server: medians(rounds) for server, rounds in measured.items() if server.name not in left_out}
     csv = {"rows": given.csv, "rows_per_s": round(median(rows_per_s))}
     facts = {"bundles": champions.source, "rounds": given.rounds, "seconds": given.seconds, **machine(), "csv": csv}
+    facts["floor_ms"] = round(median(floors), 3)
     return report(figures, left_out, facts, given.json)
 
 
@@ -145,7 +150,8 @@ def report(
     ]
     print_table(("input", "server", "configuration", *COLUMNS), sorted(rows, key=lambda row: row[0]))
     print(f"one CSV of {facts['csv']['rows']:,} rows: {facts['csv']['rows_per_s']:,} rows/s\n")
-    judged = bars(figures)
+    print(f"a picture's decoder and network alone: {facts['floor_ms']:g} ms of CPU\n")
+    judged = bars(figures, facts["floor_ms"])
     for bar in judged:
         figure = "" if bar.figure is None else f": {bar.figure:,g}"
         print(f"  {bar.verdict:12}  {bar.name}{figure} (wanted {bar.wanted})")

@@ -15,8 +15,10 @@ import numpy as np
 from benchmarks.questions import Question, ours, post
 from benchmarks.server import Server, free_port
 from benchmarks.wrk import Unmeasured
+from common.bundle import Bundle
 from local.stack import local_environment, read_stack
 
+FLOOR_CALLS = 200
 NO_MLFLOW = "http://127.0.0.1:9"  # the bundles are there: none is fetched
 
 
@@ -54,6 +56,16 @@ class Ours:
         if lines != rows + 1:
             raise Unmeasured(f"{rows} rows in one CSV got {lines} lines")
         return rows / seconds
+
+
+def floor_ms(bundle: Bundle, picture: bytes) -> float:
+    """CPU milliseconds of a picture where nothing is done but what must be: decoder and network, in a bare loop."""
+    for _ in range(FLOOR_CALLS // 5):
+        bundle.predict([picture])
+    began = time.process_time()
+    for _ in range(FLOOR_CALLS):
+        bundle.predict([picture])
+    return 1000 * (time.process_time() - began) / FLOOR_CALLS
 
 
 def csv_of(contract: Mapping[str, Any], rows: int) -> bytes:

@@ -31,7 +31,7 @@ def fit(
 ) -> tuple[Callable[[list[Any]], np.ndarray], dict[str, Any]]:
     """What predicts, and what is worth telling. It learns from the tune part too, and has no time limit."""
     checkpoint = Checkpoint(FolderObjects(scratch), "")
-    terms = Terms(checkpoint, math.inf, lambda *_: None, lambda stage, share: tell(stage))
+    terms = Terms(checkpoint, scratch, math.inf, lambda *_: None, lambda stage, share: tell(stage))
     model = build_classifier(build_backbone(pipeline.train.backbone, pipeline.train.image_size), len(pipeline.labels))
 
     def embeddings(files: list[Any]) -> np.ndarray:

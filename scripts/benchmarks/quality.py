@@ -17,7 +17,15 @@ import numpy as np
 
 from benchmarks.arguments import names, whole_number
 from benchmarks.quality_data import ROOT, Spec, given_task, pipeline_of, read_test, read_train, shared_tasks
-from benchmarks.quality_scores import METRICS, Intervals, Scored, differences, means_with_intervals, read_predictions, score
+from benchmarks.quality_scores import (
+    METRICS,
+    Intervals,
+    Scored,
+    differences,
+    means_with_intervals,
+    read_predictions,
+    score,
+)
 from benchmarks.telling import print_table, tell
 from common.errors import SabuesoError, Unusable
 from common.pipeline_keys import BACKBONES
@@ -37,7 +45,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seeds", type=whole_number(1, 100), default=3, metavar="N", help="trainings of each (3)")
     parser.add_argument("--train", type=Path, metavar="CSV|DIR", help="other data of the same form; all of it is used")
     parser.add_argument("--test", type=Path, metavar="CSV|DIR", help="what those are scored on")
-    parser.add_argument("--folds", type=whole_number(2, 20), metavar="N", help="cross-validate pictures of --train alone")
+    parser.add_argument(
+        "--folds", type=whole_number(2, 20), metavar="N", help="cross-validate pictures of --train alone"
+    )
     parser.add_argument("--backbone", choices=BACKBONES, default="", help="of pictures, not the pipeline's")
     parser.add_argument("--image-size", type=whole_number(32, 512), default=0, metavar="PX", help="not the pipeline's")
     parser.add_argument("--budget", type=whole_number(1, 86_400), metavar="SECONDS", help="not the task's: a quick try")

@@ -9,6 +9,7 @@ from flask import Response
 from playwright.sync_api import Page, expect
 
 from browser.gateway import Gateway
+from browser.steps import classify_picture
 from conftest import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.full]
@@ -44,6 +45,21 @@ def posts_until(page: Page, holds: Callable[[], Any]) -> list[dict[str, int]]:
 def pauses(times: list[dict[str, int]]) -> list[int]:
     """Milliseconds from each answer to the next POST."""
     return [after["sent"] - before["answered"] for before, after in pairwise(times)]
+
+
+@pytest.mark.parametrize(
+    ("language", "told"), [("en-GB", "has seen drawings only, not a single"), ("es-ES", "solo ha visto dibujos")]
+)
+def test_an_answer_says_when_the_model_has_seen_drawings_alone(
+    open_page: Open, gateway: Gateway, picture: Any, language: str, told: str
+) -> None:
+    page = open_page("pets", locale=language)
+    classify_picture(page, picture)
+    expect(page.locator(".answer")).to_contain_text(told)
+    gateway.cards["pets"]["made_up"] = False
+    page = open_page("pets", locale=language)
+    classify_picture(page, picture)
+    expect(page.locator(".answer")).not_to_contain_text(told)
 
 
 def test_bars_show_all_probabilities_highest_first(open_page: Open) -> None:

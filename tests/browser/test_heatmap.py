@@ -46,7 +46,7 @@ def test_heatmap_covers_the_picture(open_page: Open, picture: Any) -> None:
     [image, canvas] = _boxes(page)
     assert image == canvas
     assert image["height"] == 320  # a small picture is shown large enough to see
-    expect(page.locator("figcaption")).not_to_contain_text("edge")
+    expect(page.locator("figcaption")).not_to_contain_text("outside")
 
 
 def test_heatmap_lies_on_the_part_that_was_looked_at(open_page: Open, gateway: Gateway, picture: Any) -> None:
@@ -59,7 +59,7 @@ def test_heatmap_lies_on_the_part_that_was_looked_at(open_page: Open, gateway: G
     assert canvas["top"] - image["top"] == pytest.approx(0.25 * image["height"], abs=1)
     assert canvas["width"] == pytest.approx(0.5 * image["width"], abs=1)
     assert canvas["height"] == pytest.approx(0.5 * image["height"], abs=1)
-    expect(page.locator("figcaption")).to_contain_text("The edge was not looked at.")
+    expect(page.locator("figcaption")).to_contain_text("What lies outside the colours was not looked at.")
     # The first of its parts is not at the top left of the picture.
     expect(page.get_by_role("img", name="Heatmap")).to_have_accessible_name(re.compile("is in the middle"))
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -24,7 +29,7 @@ title = { en = "Drawn pets" }
 type = "images"
 path = "PATH"
 [target]
-labels = [{ value = "cat" }, { value = "dog" }]
+labels = [{ value = "cat", folders = ["cats"] }, { value = "dog", folders = ["dogs"] }]
 [train]
 image_size = 32
 [gate]
@@ -56,11 +61,26 @@ def flowers(name: str, path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any], str]:
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a zip in the form of the well-known one: train/cats, train/dogs, and others for validation."""
+    folder = tmp_path_factory.mktemp("archive")
+    drawn = draw_folders(folder / "drawn", 30)
+    with zipfile.ZipFile(folder / "cats_and_dogs_filtered.zip", "w") as pack:
+        for file in sorted(drawn.rglob("*.png")):
+            part = "validation" if int(file.stem) % 5 == 0 else "train"
+            pack.write(file, f"cats_and_dogs_filtered/{part}/{file.parent.name}s/{file.parent.name}.{file.name}")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(folder)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/cats_and_dogs_filtered.zip"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory, archive: str) -> tuple[int, dict[str, Any], str]:
     """`scripts/demo --check` on five pipelines, two of them in order: its exit code, its last line, what it said."""
     home = tmp_path_factory.mktemp("demo")
     too_long = [[str(101 + number), *row[1:]] for number, row in enumerate(flower_rows(60))]
-    draw_folders(home / "drawn", 30)
     draw_folders(home / "named", 2)
     for label, name in (("cat", "Katzen"), ("dog", "Hunde")):
         (home / "named" / label).rename(home / "named" / name)
@@ -68,7 +88,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, An
         "away": BATCHES,
         "flowers": flowers("flowers", write_csv(home / "rows.csv", flower_rows(300))),
         "too-long": flowers("too-long", write_csv(home / "long.csv", too_long)),
-        "drawn": PICTURES.replace("NAME", "drawn").replace("PATH", str(home / "drawn")),
+        "drawn": PICTURES.replace("NAME", "drawn").replace("PATH", "${PETS_SOURCE}"),
         "named": PICTURES.replace("NAME", "named").replace("PATH", str(home / "named")),
     }
     (home / "pipelines").mkdir()
@@ -77,7 +97,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, An
     command, environment = demo_command(home / "home", free_port(), "--check")
     own = {"SABUESO_PIPELINES": str(home / "pipelines"), "SABUESO_EPOCHS": "flowers=6,drawn=2"}
     # Named, so that the demo makes no data of its own.
-    own |= {"COVERTYPE_API_URL": "http://127.0.0.1:9", "PETS_SOURCE": str(home / "drawn")}
+    own |= {"COVERTYPE_API_URL": "http://127.0.0.1:9", "PETS_SOURCE": archive}
     done = subprocess.run(
         command, env={**environment, **own}, capture_output=True, text=True, timeout=550, cwd=ROOT, check=False
     )
@@ -100,7 +120,7 @@ def test_each_source_that_cant_be_used_is_told_with_what_is_there(checked: tuple
     _, last, said = checked
     reasons = {name: found["reason"] for name, found in last["pipelines"].items()}
     assert "no connection to http://127.0.0.1:9" in reasons["away"]
-    assert "no pictures in folders named cat, dog; there are 4 pictures: 2 in " in reasons["named"]
+    assert "no pictures in folders named cat, cats, dog, dogs; there are 4 pictures: 2 in " in reasons["named"]
     assert "2 in Katzen" in reasons["named"]
     assert "there are no examples to learn from; petal: " in reasons["too-long"]
     assert all(last["pipelines"][name]["examples"] == 0 for name in ("away", "named", "too-long"))
@@ -112,4 +132,4 @@ def test_the_example_is_a_picture_that_was_collected_of_the_pipeline_itself(
 ) -> None:
     said = checked[2]
     [line] = [line for line in said.splitlines() if line.startswith("  drawn: ") and " is '" in line]
-    assert line.split()[1].startswith(("cat/", "dog/"))
+    assert line.split()[1].startswith(("cats_and_dogs_filtered/train/", "cats_and_dogs_filtered/validation/"))

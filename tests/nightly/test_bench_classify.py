@@ -21,7 +21,7 @@ from benchmarks.wrk import Unmeasured
 from conftest import Served
 
 GOOD = {"calls_per_s": 300.0, "p50_ms": 10.0, "p99_ms": 50.0, "start_s": 0.5, "pss_mb": 110.0, "cpu_ms": 1, "others": 0}
-FACTS = {"csv": {"rows": 5, "rows_per_s": 7}}
+FACTS = {"csv": {"rows": 5, "rows_per_s": 7}, "floor_ms": 0.9}
 
 
 @pytest.fixture
@@ -37,28 +37,40 @@ def test_medians_are_those_of_the_rounds() -> None:
 def test_bars_are_decided_by_the_figures_of_one_run() -> None:
     figures = {
         "image": {
-            "ours": {**GOOD, "pss_mb": 171.0},
+            "ours": {**GOOD, "pss_mb": 271.0, "cpu_ms": 6.1},
             "ours, 1 worker": {**GOOD, "calls_per_s": 900.0},
-            "mlflow": {**GOOD, "calls_per_s": 3.75},
+            "mlflow": {**GOOD, "calls_per_s": 30.0},
             "flask": {**GOOD, "calls_per_s": 150.0},
-            "bentoml": {**GOOD, "calls_per_s": 250.0},
+            "bentoml": {**GOOD, "calls_per_s": 320.0},
         },
         "tabular": {
             "ours": {**GOOD, "p99_ms": 51.0, "start_s": 1.1},
             "ours, 1 worker": {**GOOD, "pss_mb": 120.0},
         },
     }
-    assert [(bar.figure, bar.verdict) for bar in bars(figures)] == [
-        (80, "pass"),
-        (1.2, "FAIL"),
+    assert [(bar.figure, bar.verdict) for bar in bars(figures, 5.0)] == [
+        (10, "pass"),
+        (0.938, "FAIL"),
         (5, "pass"),
         (None, "not measured"),
         (None, "not measured"),
         (5.1, "FAIL"),
+        (1.22, "FAIL"),
         (1.1, "FAIL"),
         (120, "pass"),
-        (171, "FAIL"),
+        (271, "FAIL"),
     ]
+
+
+@pytest.mark.parametrize(("floor", "verdict"), [(5.0, "pass"), (4.9, "FAIL"), (1.0, "FAIL"), (5.3, "pass")])
+def test_a_picture_s_cpu_is_near_that_of_decoder_and_network_by_ratio_or_by_milliseconds(
+    floor: float, verdict: str
+) -> None:
+    figures = {"image": {"ours": {**GOOD, "cpu_ms": 6.0}}}
+    [bar] = [bar for bar in bars(figures, floor) if "CPU" in bar.name]
+    assert bar.verdict == verdict
+    small = {"image": {"ours": {**GOOD, "cpu_ms": 1.7}}}
+    assert [bar.verdict for bar in bars(small, 1.0) if "CPU" in bar.name] == ["pass"]
 
 
 def test_the_exit_code_says_whether_all_measured_bars_pass(question: Question) -> None:

@@ -10,7 +10,11 @@ from new_tasks import learn_beside_a_forest
 
 
 @pytest.mark.parametrize(
-    ("name", "epochs", "splits"), [("wine", 10, 8), ("breast_cancer", 10, 3), ("digits", 10, 1), ("animals", 40, 1)]
+    ("name", "epochs", "splits"),
+    [
+        *(("wine", 10, 8), ("breast_cancer", 10, 3), ("digits", 10, 1)),
+        *(("animals", 10, 1), ("animals_from_nothing", 40, 1)),
+    ],
 )
 def test_a_task_that_nobody_tuned_for_is_learned_as_well_as_by_a_random_forest(
     make_settings: Callable[..., Settings], tmp_path: Path, name: str, epochs: int, splits: int

@@ -80,7 +80,12 @@ def test_pictures_are_collected_from(begin, pictures, store, serve, where):
 
 def test_the_well_known_archive_of_train_and_validation_folders_is_taken_whole(begin, tmp_path, store, serve):
     root, number = tmp_path / "cats_and_dogs_filtered", 0
-    for folder, label in (("train/cats", "cat"), ("train/dogs", "dog"), ("validation/cats", "cat"), ("validation/dogs", "dog")):
+    for folder, label in (
+        ("train/cats", "cat"),
+        ("train/dogs", "dog"),
+        ("validation/cats", "cat"),
+        ("validation/dogs", "dog"),
+    ):
         (root / folder).mkdir(parents=True)
         for place in range(3):
             (root / folder / f"{label}.{place}.png").write_bytes(encode(draw(label, number)))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from common.errors import TrainingFailed
+from common.pictures import square_view
 from flowers import draw, encode
 from train.fit import decoded
 from train.fit.checkpoint import PLAN, STATE, Checkpoint
-from common.pictures import square_view
 from train.fit.decoded import clear_others, decode_all, decoded_mb
 from train.left_behind import clear_left
 

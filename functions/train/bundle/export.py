@@ -28,7 +28,10 @@ def serving_network(model: keras.Model, novelty: NearestLabel | NearestRow, temp
     mean = keras.ops.mean(keras.ops.softmax(logits, axis=-1), axis=1)
     joined = keras.ops.log(keras.ops.maximum(mean, 1e-12))
     probabilities = keras.layers.Softmax(name="probabilities")(joined / temperature)
-    outputs = {"probabilities": probabilities, "novelty": novelty(model.inputs[0] if isinstance(novelty, NearestRow) else embedding)}
+    outputs = {
+        "probabilities": probabilities,
+        "novelty": novelty(model.inputs[0] if isinstance(novelty, NearestRow) else embedding),
+    }
     return keras.Model(model.inputs[0], {**outputs, **({"heat": heat[0]} if heat else {})})
 
 

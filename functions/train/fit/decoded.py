@@ -48,7 +48,7 @@ def mapped_array(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np
     wanted, free = math.prod(shape) * dtype.itemsize / 1e6, shutil.disk_usage(file.parent).free / 1e6
     if wanted > free:
         raise TrainingFailed(
-            f"an array of {' x '.join(map(str, shape))} for {file.parent} needs {wanted:.0f} MB; there are {free:.0f} MB. "
+            f"an array of {' x '.join(map(str, shape))} needs {wanted:.0f} MB; {file.parent} has {free:.0f} MB. "
             "Give the scratch folder more room, or the pipeline a smaller image_size."
         )
     return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)

@@ -10,10 +10,10 @@ def with_heat(model: keras.Model, image_size: int, mirrored: bool = False) -> ke
 
     `mirrored`: the picture's mirror image is a second member.
 
-    Heat is what each part of the picture adds to each logit, since the embedding is the mean over them (class
-    activation maps, Zhou et al. 2016, arXiv:1512.04150).
+    Heat is what each part of the picture adds to each logit, since the head is linear in the mean over them (class
+    activation maps, Zhou et al. 2016, arXiv:1512.04150); up to a factor where the embedding is that mean at length 1.
     """
-    seen = keras.Model(model.inputs, [*model.outputs, model.get_layer("embedding").input])
+    seen = keras.Model(model.inputs, [*model.outputs, model.get_layer("mean").input])
     kernel = model.get_layer("head").get_weights()[0]
     layer = keras.layers.Conv2D(kernel.shape[1], 1, use_bias=False, name="heat")
     pixels = keras.Input((image_size, image_size, 3), name="pixels")

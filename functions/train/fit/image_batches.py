@@ -38,7 +38,7 @@ class ImageBatches:
     late_share = LATE_SHARE
     strength = 1.0
     late_from = 1
-    optimizer, learning_rate, weight_decay, smoothing = "muon", 3e-3, 0.05, 0.1
+    optimizer, learning_rate, weight_decay, smoothing = "muon", 5e-3, 0.05, 0.1
 
     def __init__(self, inputs: np.ndarray, labels: np.ndarray, classes: int, seed: int, image_size: int) -> None:
         self.inputs, self.seed, self.image_size = inputs, seed, image_size

@@ -41,7 +41,7 @@ def make_network(
     Raises TrainingFailed if the weights can't be had, or are not those of that backbone.
     """
     left_s = max(budget_s * FIT_SHARE - spent_s, LEAST_SHARE * budget_s)
-    terms = Terms(checkpoint, time.monotonic() + left_s, on_epoch, on_stage, epochs, weights)
+    terms = Terms(checkpoint, scratch, time.monotonic() + left_s, on_epoch, on_stage, epochs, weights)
     keras.utils.set_random_seed(pipeline.train.seed)
     preparation = prepare(pipeline, train[0], scratch)
     how = fit_pretrained if pipeline.pretrained else _fit_from_nothing

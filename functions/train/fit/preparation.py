@@ -53,11 +53,13 @@ def prepare(pipeline: Pipeline, train_inputs: Sequence[Any], folder: Path | None
 class Terms:
     """What a fit is given beside its data. `until`: by when it ends, in seconds of time.monotonic.
 
+    `scratch`: the folder of what it keeps meanwhile.
     `epochs`: so many, instead of what fits into the time. `weights`: the file that a backbone starts from.
     `on_epoch` is called with the epoch, their number and its figures, `on_stage` with words and the share that is done.
     """
 
     checkpoint: Checkpoint
+    scratch: Path
     until: float
     on_epoch: Callable[[int, int, dict[str, float]], None]
     on_stage: Callable[[str, float], None]

@@ -61,8 +61,10 @@ def fit_pretrained(pipeline: Pipeline, preparation: Preparation, train: Part, tu
     if wrong >= LEAST_ERRORS and terms.until - time.monotonic() > TUNING_SHARE * left:
         frozen = model.get_weights()
         freeze(network, but=last_stage(network))
-        crops = decode_all(inputs, square_view(cached_size(size)), preparation.folder)
-        fit = Fit(model, FineTuning(crops, labels, count, seed, size), (encoded, tune[1]), terms.checkpoint, terms.on_epoch)
+        crops = decode_all(inputs, square_view(cached_size(size)), terms.scratch)
+        fit = Fit(
+            model, FineTuning(crops, labels, count, seed, size), (encoded, tune[1]), terms.checkpoint, terms.on_epoch
+        )
         fine = fit.run(terms.until - time.monotonic(), terms.epochs)
         if has_gained(answers, predict_both(model, encoded)[0], tune[1]):
             return Fitted(with_heat(model, size), preparation, {**plan, **fine, "fine_tuned": True}, fit.curve)
@@ -74,13 +76,15 @@ def fit_pretrained(pipeline: Pipeline, preparation: Preparation, train: Part, tu
 
 def build_classifier(network: keras.Model, classes: int) -> keras.Model:
     """Pixels -> logits (n, 1, classes) and embedding (n, d): the mean over the places of the last map, at length 1."""
-    length = keras.ops.norm(keras.ops.mean(network.output, axis=(1, 2), keepdims=True), axis=-1, keepdims=True)
-    embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(network.output / (length + 1e-6))
+    mean = keras.layers.GlobalAveragePooling2D(name="mean")(network.output)
+    embedding = keras.layers.UnitNormalization(name="embedding")(mean)
     logits = keras.layers.Dense(classes, name="head")(embedding)
     return keras.Model(network.input, [keras.ops.expand_dims(logits, 1), embedding], name="pretrained")
 
 
-def embed(model: keras.Model, files: Sequence[bytes], preparation: Preparation, terms: Terms, until: float) -> np.ndarray:
+def embed(
+    model: keras.Model, files: Sequence[bytes], preparation: Preparation, terms: Terms, until: float
+) -> np.ndarray:
     """Embeddings (views, n, d) float32 of pictures, and of their mirror images where the time is enough for both.
 
     Of the first n pictures, where it is not enough for all. Raises Unusable for what is no picture.
@@ -93,7 +97,7 @@ def embed(model: keras.Model, files: Sequence[bytes], preparation: Preparation, 
     forward(tf.constant(first))
     taken = (time.monotonic() - began) * len(files) / len(first)
     views = 2 if time.monotonic() + 2 * taken < until else 1
-    found = mapped_array(preparation.folder / "embeddings.npy", (views, len(files), width), np.dtype(np.float32))
+    found = mapped_array(terms.scratch / "embeddings.npy", (views, len(files), width), np.dtype(np.float32))
     done = 0
     for pixels in _chunks(files, view):
         found[0, done : done + len(pixels)] = forward(tf.constant(pixels))

@@ -6,20 +6,20 @@ from typing import Any
 
 import keras
 
-WIDTHS = (32, 64, 128, 192)
+WIDTHS = (24, 48, 96, 144)
 DROPOUT = 0.2
 # Keras has 0.99: averages over 100 steps, which is many epochs of few pictures.
 NORM_MOMENTUM = 0.9
 
 
 def build_residual(classes: int) -> keras.Model:
-    """Pixels 0..255 float32 (n, side, side, 3), any side -> logits (n, 1, classes) and embedding (n, 192)."""
+    """Pixels 0..255 float32 (n, side, side, 3), any side -> logits (n, 1, classes) and embedding (n, 144)."""
     pixels = keras.Input((None, None, 3), name="pixels")
     hidden = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
     hidden = keras.layers.ReLU()(_convolution(hidden, WIDTHS[0], stride=2))
     for width in WIDTHS[1:]:
         hidden = _block(hidden, width)
-    embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(hidden)
+    embedding = keras.layers.GlobalAveragePooling2D(name="mean")(hidden)
     logits = keras.layers.Dense(classes, name="head")(keras.layers.Dropout(DROPOUT)(embedding))
     return keras.Model(pixels, [keras.ops.expand_dims(logits, 1), embedding], name="residual")
 

@@ -7,7 +7,7 @@ the storages in the order of their keys, each behind the number of its elements 
 from __future__ import annotations
 
 import os
-import pickle  # noqa: S403  # unpickled by a reader that knows four names
+import pickle  # unpickled by a reader that knows four names
 import struct
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -42,19 +42,20 @@ def _tensor(storage: Any, offset: int, shape: Any, strides: Any, *unused: Any) -
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
+KNOWN: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch", "FloatStorage"): "<f4",
+    ("torch", "LongStorage"): "<i8",
+}
+
+
 class _Unpickler(pickle.Unpickler):
     """Knows the names that a file of tensors needs, and no other: a pickle can call whatever it may name."""
 
-    KNOWN = {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-        ("torch", "FloatStorage"): "<f4",
-        ("torch", "LongStorage"): "<i8",
-    }
-
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return self.KNOWN[module, name]
+            return KNOWN[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which no file of tensors needs") from None
 
@@ -78,7 +79,10 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
             types = {one.storage.key: one.storage.dtype for one in tensors.values()}
             storages = {key: _read_storage(file, types[key]) for key in keys}
         return {name: _view(one, storages[one.storage.key]) for name, one in tensors.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, struct.error) as error:
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, OverflowError, MemoryError),
+        struct.error,
+    ) as error:
         raise TrainingFailed(f"the weights {path.name} can't be read: {error}") from None
     except pickle.UnpicklingError as error:
         raise TrainingFailed(f"the weights {path.name} are refused: {error}") from None

@@ -37,7 +37,10 @@ def recipe(job: Job, fitted: Fitted) -> dict[str, Any]:
     }
     if image:
         facts["image_size"] = train.image_size
-        facts |= {"backbone": train.backbone, "backbone_weights": train.weights.sha256 if train.weights else "published"}
+        facts |= {
+            "backbone": train.backbone,
+            "backbone_weights": train.weights.sha256 if train.weights else "published",
+        }
     return facts
 
 
