@@ -154,7 +154,7 @@ def a_fit(
     checkpoint = Checkpoint(FolderObjects(folder / "store"), "jobs/pets/checkpoints/one/")
     until = time.monotonic() + seconds
     terms = Terms(
-        checkpoint, folder / "pictures", until, lambda *_: None, lambda stage, share: said.append(stage), epochs=4
+        checkpoint, folder / "pictures", until, lambda *_: None, lambda stage, share: said.append(stage), epochs=10
     )
     preparation = prepare(pipeline, train[0], folder / "pictures")
     fitted = pretrained.fit_pretrained(pipeline, preparation, train, tune, terms)

@@ -60,7 +60,7 @@ def test_a_head_on_a_frozen_network_tells_drawings_apart_and_its_last_stage_lear
     assert frozen["accuracy"] > 0.8
     tuned = fits["tuned"]
     assert tuned["plan"]["fine_tuned"] is True
-    assert (tuned["plan"]["epochs"], tuned["curve"]) == (4, 4)
+    assert (tuned["plan"]["epochs"], tuned["curve"]) == (10, 10)
     assert tuned["accuracy"] > frozen["accuracy"]
     assert "unseen" not in tuned, "what cross-validation found is of another network"
 

@@ -122,10 +122,11 @@ def _chunks(files: Sequence[bytes], view: View) -> Iterator[np.ndarray]:
 
 
 def has_gained(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether the log loss on tune fell by more than the error of that difference, each at its best temperature."""
+    """Whether log loss on tune, each at its best temperature, fell by more than its error, and no more is wrong."""
+    wrong = [(one.argmax(axis=1) != labels).sum() for one in (before, after)]
     losses = [log_loss(softmax(one, best_temperature(one, labels)[0]), labels) for one in (before, after)]
     gain = losses[0] - losses[1]
-    return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
+    return bool(gain.mean() > gain.std() / np.sqrt(len(gain)) and wrong[1] <= wrong[0])
 
 
 def _distances(embeddings: np.ndarray, found: CrossValidation) -> np.ndarray:
