@@ -73,19 +73,19 @@ function paint(canvas, values) {
   return canvas;
 }
 
-/** The value at a place between the middles of the parts: smooth, and never beyond theirs. */
+/** The value at a place between the middles of the parts, by a curve through them all (Catmull and Rom 1974). */
 function between(values, row, column) {
-  const [top, bottom, down] = neighbours(row, values.length);
-  const [left, right, along] = neighbours(column, values[0].length);
-  const mix = (one, other, share) => one + (other - one) * share;
-  return mix(mix(values[top][left], values[top][right], along), mix(values[bottom][left], values[bottom][right], along), down);
+  const along = around(column, values[0].length);
+  return around(row, values.length).reduce((sum, [down, weight]) =>
+    sum + weight * along.reduce((line, [place, share]) => line + share * values[down][place], 0), 0);
 }
 
-function neighbours(place, count) {
-  const inside = Math.min(Math.max(place, 0), count - 1);
-  const first = Math.floor(inside);
-  const share = inside - first;
-  return [first, Math.min(first + 1, count - 1), share * share * (3 - 2 * share)];
+/** The four parts around a place, each with its weight; beyond the edge the last one goes on. */
+function around(place, count) {
+  const first = Math.floor(place);
+  const x = place - first;
+  const weights = [((2 - x) * x - 1) * x, (3 * x - 5) * x * x + 2, ((4 - 3 * x) * x + 1) * x, (x - 1) * x * x];
+  return weights.map((weight, at) => [Math.min(Math.max(first - 1 + at, 0), count - 1), weight / 2]);
 }
 
 /** Red, green, blue and alpha, 0 to 255, of a value from 0 to 1. */

@@ -111,9 +111,7 @@ def run(server: LocalMlflow, trained: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_run_says_what_decided_the_training(run: dict[str, Any], trained: dict[str, Any]) -> None:
     params = {one["key"]: one["value"] for one in run["data"]["params"]}
-    assert {"kind", "budget_s", "seed", "plan_epochs", "weights", "members", "precision", "plan_learning_rate"} <= set(
-        params
-    )
+    assert {"kind", "budget_s", "seed", "plan_epochs", "weights", "members", "plan_learning_rate"} <= set(params)
     assert {part: int(params[f"examples_{part}"]) for part in trained["sizes"]} == trained["sizes"]
     assert params["plan_epochs"] == str(EPOCHS)  # as SABUESO_EPOCHS says, not what fits into the budget
     metrics = {one["key"]: one["value"] for one in run["data"]["metrics"]}
