@@ -1,4 +1,4 @@
-"""What a fit computes in its own way beside Keras's own; run in a process of its own, since TensorFlow is dear.
+"""What answers beside what was fitted, and batches of pictures; run in a process of its own, since TensorFlow is dear.
 
 Prints one JSON object: the largest differences, relative to the largest value.
 """

@@ -39,9 +39,16 @@ from train.fit.checkpoint import Checkpoint  # noqa: E402
 from train.fit.efficientnet_lite import build_efficientnet_lite0, pretrained_arrays  # noqa: E402
 from train.fit.fit import predict_both  # noqa: E402
 from train.fit.heat import with_heat  # noqa: E402
+from train.fit.image_batches import FineTuning  # noqa: E402
 from train.fit.preparation import Part, Terms, prepare  # noqa: E402
 
 SIDE = 64
+
+
+class Died(Exception):
+    pass
+
+
 SMALL = "mobilenet_v3_small"
 PACKAGES = {
     "mobilenet_v3_small": "mobilenet_v3",
@@ -147,20 +154,38 @@ def pictures(folder: Path, count: int, seed: int) -> Part:
 
 
 def a_fit(
-    pipeline: Pipeline, train: Part, tune: Part, folder: Path, seconds: float = 600, asked: Part | None = None
+    pipeline: Pipeline,
+    train: Part,
+    tune: Part,
+    folder: Path,
+    seconds: float = 600,
+    asked: Part | None = None,
+    epochs: int = 10,
+    dies: int = 0,
 ) -> dict[str, Any]:
     """The plan, the accuracy on what is asked (tune), what was said on the way, and what cross-validation found."""
     said: list[str] = []
     checkpoint = Checkpoint(FolderObjects(folder / "store"), "jobs/pets/checkpoints/one/")
+    checkpoint.due = lambda: dies > 0  # type: ignore[method-assign]
+    seen: list[int] = []
+
+    def on_epoch(done: int, total: int, facts: dict[str, float]) -> None:
+        seen.append(done)
+        if done == dies:
+            raise Died
+
     until = time.monotonic() + seconds
     terms = Terms(
-        checkpoint, folder / "pictures", until, lambda *_: None, lambda stage, share: said.append(stage), epochs=10
+        checkpoint, folder / "pictures", until, on_epoch, lambda stage, share: said.append(stage), epochs=epochs
     )
     preparation = prepare(pipeline, train[0], folder / "pictures")
-    fitted = pretrained.fit_pretrained(pipeline, preparation, train, tune, terms)
+    try:
+        fitted = pretrained.fit_pretrained(pipeline, preparation, train, tune, terms)
+    except Died:
+        return {"seen": seen}
     inputs, labels = asked or tune
     logits = predict_both(fitted.model, preparation.encode(inputs))[0]
-    found = {"plan": fitted.plan, "said": said, "curve": len(fitted.curve), "classes": logits.shape[1]}
+    found = {"plan": fitted.plan, "said": said, "curve": len(fitted.curve), "seen": seen, "classes": logits.shape[1]}
     if fitted.unseen:
         found["unseen"] = float((fitted.unseen.logits.argmax(axis=1) == fitted.unseen.labels).mean())
     right = float((logits.argmax(axis=1) == labels).mean())
@@ -173,7 +198,12 @@ def fits(folder: Path) -> dict[str, Any]:
     train, tune = pictures(folder / "train", 600, seed=1), pictures(folder / "tune", 200, seed=2)
     # Ten of the tune part can't show that a last stage has gained; two hundred can.
     found = {"frozen": a_fit(pets, train, (tune[0][:10], tune[1][:10]), folder / "frozen", asked=tune)}
+    # It dies once, in its fifth epoch, and is taken up.
+    found["dying"] = a_fit(pets, train, tune, folder / "tuned", dies=5)
     found["tuned"] = a_fit(pets, train, tune, folder / "tuned")
+    rate, FineTuning.learning_rate = FineTuning.learning_rate, 0.1
+    found["harmed"] = a_fit(pets, train, tune, folder / "harmed", epochs=2)
+    FineTuning.learning_rate = rate
     found["few"] = a_fit(pets, (train[0][:20], train[1][:20]), tune, folder / "few")
     # A pipeline may name labels that no picture has yet, or hardly any.
     more = replace(

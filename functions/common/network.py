@@ -89,7 +89,7 @@ def _answers(outputs: Mapping[str, Array]) -> tuple[Array, Array]:
 
 
 def status_of(confidence: float, novelty: float, thresholds: Mapping[str, float]) -> str:
-    """sure, uncertain (below the tuned threshold; 1 is reached by none) or unknown (farther off than tune is)."""
+    """sure, uncertain (below the tuned threshold; 1 is reached by none) or unknown (farther off than known inputs)."""
     if not novelty <= thresholds["novelty"]:  # so that NaN is unknown too
         return "unknown"
     return "sure" if confidence >= thresholds["sure"] < 1 else "uncertain"

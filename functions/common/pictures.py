@@ -124,7 +124,7 @@ def view_features(view: View) -> dict[str, Any]:
 
 
 def picture_view(features: Mapping[str, Any]) -> View:
-    """From a contract. Those before 2026-12 squeezed pictures; the first ones saw all of them, at twice the side."""
+    """From a contract. Those of before squeezed pictures; the first ones saw all of them, at twice the side."""
     size = features["image_size"]
     square = features.get("crop", "none") == "square"
     return View(size, features.get("centre", 1.0), square, features.get("least_side", 2 * size))
@@ -149,9 +149,11 @@ def resize_array(array: np.ndarray[Any, Any], view: View) -> np.ndarray[Any, Any
 
 
 def seen_region(body: bytes, view: View) -> tuple[float, float, float, float]:
-    """What a view shows of an encoded picture: left, top, right, bottom as shares of its sides. Raises Unusable."""
-    with _opened(body, draft=view.least_side or view.size) as picture:
-        return view.region(picture.width, picture.height)
+    """What a view shows of a picture that can be decoded: left, top, right, bottom as shares of its sides."""
+    with Image.open(io.BytesIO(body), formats=list(FORMATS)) as picture:
+        width, height = picture.size
+        turned = picture.getexif().get(ORIENTATION, 1) >= 5  # a quarter: the sides change places
+    return view.region(height, width) if turned else view.region(width, height)
 
 
 def canonical_picture(body: bytes) -> bytes:

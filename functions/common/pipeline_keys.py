@@ -104,13 +104,13 @@ def check(raw: dict[str, Any], stem: str) -> list[FieldError]:
     for section, key in POSITIVE:
         if raw.get(section, {}).get(key, 1) <= 0:
             found.append(FieldError(f"{section}.{key}", "must be above 0"))
-    if not 32 <= raw.get("train", {}).get("image_size", 96) <= 512:
+    if not 32 <= raw.get("train", {}).get("image_size", 160) <= 512:
         found.append(FieldError("train.image_size", "must be from 32 to 512"))
     if raw.get("source", {}).get("min_interval_s", 0) < 0:
         found.append(FieldError("source.min_interval_s", "must not be below 0"))
     found += _choice("gate.metric", raw.get("gate", {}).get("metric", "macro_f1"), ("accuracy", "macro_f1"))
     found += _source(raw["source"], raw["kind"]) + _columns(raw) + _labels(raw["target"], raw["kind"])
-    found += _transfer(raw.get("train", {}), raw["kind"])
+    found += _beginning(raw.get("train", {}), raw["kind"])
     return found
 
 
@@ -127,25 +127,20 @@ def _source(source: dict[str, Any], kind: str) -> list[FieldError]:
     return found
 
 
-def _transfer(train: dict[str, Any], kind: str) -> list[FieldError]:
+def _beginning(train: dict[str, Any], kind: str) -> list[FieldError]:
     """What a network for pictures begins from: a backbone and its weights."""
     if kind == "tabular":
         told = "for pictures: a pipeline of kind tabular has none"
         keys = ("image_size", "backbone", "weights")
         return [FieldError(f"train.{key}", told) for key in keys if key in train]
-    backbone = train.get("backbone", INSTALLED)
+    backbone, weights = train.get("backbone", INSTALLED), train.get("weights")
     found = _choice("train.backbone", backbone, BACKBONES)
-    if found or "weights" not in train:
+    if weights is None or (weights == IMAGENET and backbone != NOTHING):
         return found
-    weights = train["weights"]
     if backbone == NOTHING:
         return [FieldError("train.weights", 'not with backbone = "none", which begins from nothing')]
     if isinstance(weights, str):
-        return (
-            []
-            if weights == IMAGENET
-            else [FieldError("train.weights", f'must be "{IMAGENET}", or a path and a sha256')]
-        )
+        return [*found, FieldError("train.weights", f'must be "{IMAGENET}", or a path and a sha256')]
     if backbone == INSTALLED:
         return [FieldError("train.weights", f"not with {INSTALLED}, whose weights are installed: leave them out")]
     wrong = _typed("train.weights", weights, WEIGHTS)

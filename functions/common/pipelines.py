@@ -103,7 +103,7 @@ class Pipeline:
     @property
     def pretrained(self) -> bool:
         """Whether its network begins from one that knows pictures already."""
-        return self.train.backbone not in ("", NOTHING)
+        return self.kind == "image" and self.train.backbone != NOTHING
 
     def input_columns(self) -> list[dict[str, Any]]:
         """The columns that a caller gives, as they stand in a contract."""

@@ -44,7 +44,7 @@ def collect_images(
     files = list(list_files(location, settings))
     made_up = any(PurePosixPath(file.name).name == MADE_UP for file in files)
     on_source(made_up)
-    folders = {name.casefold(): one.value for one in pipeline.labels for name in (one.value, *one.folders)}
+    folders = {name: one.value for one in pipeline.labels for name in (one.value, *one.folders)}
     labels_of = {file.name: label for file in files if (label := _label(file.name, folders))}
     labelled = [file for file in files if file.name in labels_of]
     if not labelled:
@@ -88,8 +88,12 @@ def _what_is_there(files: list[File]) -> str:
 
 
 def _label(name: str, folders: Mapping[str, str]) -> str | None:
-    """The label of the nearest folder above a picture that is one of theirs, whatever the case."""
+    """The label of the nearest folder above a picture that is one of theirs; in any case, where that is enough."""
     path = PurePosixPath(name)
     if path.suffix.lower() not in SUFFIXES:
         return None
-    return next((folders[one.name.casefold()] for one in path.parents if one.name.casefold() in folders), None)
+    for folder in (one.name for one in path.parents):
+        alike = {label for other, label in folders.items() if other.casefold() == folder.casefold()}
+        if folder in folders or len(alike) == 1:
+            return folders.get(folder) or alike.pop()
+    return None

@@ -69,7 +69,7 @@ class Job:
         self.budget_s = settings.budget_s(pipeline.name, pipeline.train.budget_s)
         self.patience = Patience(settings.patience_s, self._tell_waiting)
         self.pictures = pictures_folder(settings, pipeline.name)
-        self._quiet_until = self.reading_s = 0.0
+        self._quiet_until = self.reading_s = self._progress = 0.0
 
     def run(self, force: bool) -> None:
         """Raises SabuesoError for what can be told in words."""
@@ -136,15 +136,20 @@ class Job:
     def stage(self, stage: str, progress: float, **more: Any) -> None:
         """Record where the job is. Raises AlreadyRunning if the lease was lost: then another works on this."""
         self._hold_lease()
-        self.patience(lambda: self._record(stage=stage, progress=round(progress, 4), **more))
+        self._progress = max(progress, self._progress)
+        self.patience(lambda: self._record(stage=stage, progress=round(self._progress, 4), **more))
 
     def tell(self, stage: str, progress: float) -> None:
-        """As `stage`, for what a fit tells on its way: it does not wait for a store that is away."""
+        """As `stage`, for what a fit tells on its way: it does not wait for a store that is away.
+
+        Progress never goes back: a fit may turn out to have more to do.
+        """
         self._hold_lease()
         if time.monotonic() < self._quiet_until:
             return
+        self._progress = max(progress, self._progress)
         try:
-            self._record(stage=stage, progress=round(progress, 4))
+            self._record(stage=stage, progress=round(self._progress, 4))
         except StoreUnavailable as error:
             LOG.warning("%s", error.detail)
             self._quiet_until = time.monotonic() + QUIET_S

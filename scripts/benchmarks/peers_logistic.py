@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegressionCV
+from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -39,9 +40,11 @@ def fit(
 
     views = embeddings([*train.inputs, *tune.inputs])
     labels = np.concatenate([train.labels, tune.labels])
-    regression = make_pipeline(
-        StandardScaler(), LogisticRegressionCV(Cs=STRENGTHS, scoring="neg_log_loss", max_iter=1000, n_jobs=-1)
-    )
-    regression.fit(np.concatenate(list(views)), np.tile(labels, len(views)))
+    inputs, wanted = np.concatenate(list(views)), np.tile(labels, len(views))
+    # A picture and its mirror image are in the same fold.
+    folds = list(GroupKFold(5).split(inputs, wanted, np.tile(np.arange(len(labels)), len(views))))
+    chooser = LogisticRegressionCV(Cs=STRENGTHS, cv=folds, scoring="neg_log_loss", max_iter=1000, n_jobs=-1)
+    regression = make_pipeline(StandardScaler(), chooser)
+    regression.fit(inputs, wanted)
     strength = float(np.ravel(regression[-1].C_)[0])
     return lambda inputs: np.asarray(regression.predict_proba(embeddings(inputs)[0])), {"strength": strength}

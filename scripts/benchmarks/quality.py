@@ -28,7 +28,7 @@ from benchmarks.quality_scores import (
 )
 from benchmarks.telling import print_table, tell
 from common.errors import SabuesoError, Unusable
-from common.pipeline_keys import BACKBONES
+from common.pipeline_keys import BACKBONES, NOTHING
 from train.fit import ENVIRONMENT
 
 PEERS = {"covertype": "lightgbm", "pets": "logistic"}  # by pipeline
@@ -70,7 +70,8 @@ def main(argv: list[str]) -> int:
     failed, results = False, {}
     try:
         for task in tasks:
-            models = ["ours"] if given.no_peers else ["ours", PEERS[task.pipeline]]
+            alone = given.no_peers or task.backbone == NOTHING  # the peer of pictures learns from what a backbone sees
+            models = ["ours"] if alone else ["ours", PEERS[task.pipeline]]
             specs = [
                 replace(task, model=model, seed=seed, fold=fold, folds=given.folds or 0)
                 for seed in range(1, given.seeds + 1)
@@ -84,7 +85,7 @@ def main(argv: list[str]) -> int:
         tell("! stopped")
         return 130
     (given.out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
-    print(f"predictions of each training: {given.out}/TASK-MODEL-SEED.csv")
+    print(f"predictions of each training: {given.out}/*.csv")
     if given.json:
         print(json.dumps(results))
     return 1 if failed else 0
@@ -112,7 +113,7 @@ def _asked(given: argparse.Namespace) -> list[Spec]:
 
 def trained(spec: Spec, out: Path, module: str = "benchmarks.quality_train") -> bool:
     """Train in a process of its own, which leaves its files in `out`; False if it fails."""
-    name = f"{spec.task}, {spec.model}, seed {spec.seed}"
+    name = f"{spec.task}, {spec.model}, seed {spec.seed}" + (f", fold {spec.fold}" if spec.folds else "")
     tell(f"  {name} ...")
     places = os.pathsep.join(str(ROOT / folder) for folder in ("scripts", "functions"))
     environment = {**ENVIRONMENT, **os.environ, "PYTHONPATH": places}
@@ -155,7 +156,8 @@ def _report(task: Spec, done: Sequence[Spec], out: Path) -> dict[str, Any]:
         (ours, first), (peer, second) = scored.items()
         rows.append([f"{ours} - {peer}", *_cells(differences(first, second), "+"), "", "", ""])
     instead = f" INSTEAD OF {task.full_budget_s:g} s: a quick try, not the task's figures"
-    print(f"\n{task.task}: budget {task.budget_s:g} s{instead if task.budget_s != task.full_budget_s else ''}")
+    of = "".join(f", {one}" for one in (task.backbone, task.image_size and f"{task.image_size} px") if one)
+    print(f"\n{task.task}{of}: budget {task.budget_s:g} s{instead if task.budget_s != task.full_budget_s else ''}")
     print_table(COLUMNS, rows)
     return results
 

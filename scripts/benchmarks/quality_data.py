@@ -54,8 +54,9 @@ class Spec:
 
     @property
     def name(self) -> str:
-        fold = f"-fold{self.fold}" if self.folds else ""
-        return f"{self.task}-{self.model}-{self.seed}{fold}"
+        size = f"{self.image_size}px" if self.image_size else ""
+        fold = f"fold{self.fold}" if self.folds else ""
+        return "-".join(filter(None, (self.task, self.backbone, size, self.model, str(self.seed), fold)))
 
 
 class Example(NamedTuple):
@@ -109,7 +110,8 @@ def pipeline_of(spec: Spec) -> Pipeline:
     """The shipped pipeline with the task's budget and seed, and what else the task says."""
     raw = tomllib.loads((ROOT / "functions" / "pipelines" / f"{spec.pipeline}.toml").read_text(encoding="utf-8"))
     raw["train"] |= {"budget_s": spec.budget_s, "seed": spec.seed}
-    raw["train"] |= {key: value for key in ("backbone", "image_size") if (value := getattr(spec, key))}
+    if raw["kind"] == "image":
+        raw["train"] |= {key: value for key in ("backbone", "image_size") if (value := getattr(spec, key))}
     return make_pipeline(raw)
 
 
@@ -184,13 +186,14 @@ def _rows(path: Path, pipeline: Pipeline) -> Iterator[Example]:
 
 
 def _pictures(path: Path, pipeline: Pipeline) -> Iterator[Example]:
-    for place, label in enumerate(pipeline.label_values):
-        files = sorted(file for file in (path / label).glob("*") if file.suffix.lower() in SUFFIXES)
+    for place, label in enumerate(pipeline.labels):
+        folders = [path / name for name in (label.value, *label.folders)]
+        files = sorted(file for one in folders for file in one.glob("*") if file.suffix.lower() in SUFFIXES)
         if not files:
             wanted = ", ".join(pipeline.label_values)
-            raise Unusable(f"it holds no pictures in a folder {label}; it needs the folders {wanted}")
+            raise Unusable(f"it holds no pictures in a folder {label.value}; it needs the folders {wanted}")
         for file in files:
-            name, body = f"{label}/{file.name}", file.read_bytes()
+            name, body = f"{file.parent.name}/{file.name}", file.read_bytes()
             try:
                 yield _example(name, body, place, canonical_picture(body))
             except Unusable as error:

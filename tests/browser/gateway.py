@@ -1,6 +1,7 @@
 """A stand-in for the gateway: the real static site, and classify's calls answered from documents."""
 
 import logging
+import mimetypes
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from flask import Flask, Response, jsonify, request, send_from_directory
+from flask import Flask, Response, abort, jsonify, request
 from werkzeug.serving import make_server
 
 from browser import documents
@@ -109,7 +110,9 @@ def application(gateway: Gateway) -> Flask:
     @app.get("/<path:name>")
     def site(name: str = "index.html") -> Response:
         if name != "index.html" or not gateway.metas:
-            return send_from_directory(SITE, name)
+            # Whole: a browser that is closed leaves no file open.
+            body = (SITE / name).read_bytes() if (SITE / name).is_file() else abort(404)
+            return Response(body, mimetype=mimetypes.guess_type(name)[0])
         page = (SITE / name).read_text(encoding="utf-8")
         for old, new in gateway.metas.items():
             assert old in page

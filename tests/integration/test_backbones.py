@@ -65,6 +65,19 @@ def test_a_head_on_a_frozen_network_tells_drawings_apart_and_its_last_stage_lear
     assert "unseen" not in tuned, "what cross-validation found is of another network"
 
 
+def test_a_last_stage_that_died_while_it_learned_goes_on_where_it_was(fits: Any) -> None:
+    assert fits["dying"]["seen"] == [1, 2, 3, 4, 5]
+    assert fits["tuned"]["seen"] == [5, 6, 7, 8, 9, 10]
+
+
+def test_a_last_stage_that_lost_what_it_knew_is_not_kept(fits: Any) -> None:
+    harmed = fits["harmed"]
+    assert harmed["seen"] == [1, 2]
+    assert harmed["plan"]["fine_tuned"] is False
+    assert harmed["accuracy"] == pytest.approx(fits["frozen"]["accuracy"], abs=0.011)
+    assert harmed["unseen"] == fits["frozen"]["unseen"]
+
+
 def test_cross_validation_says_how_unseen_examples_are_answered(fits: Any) -> None:
     assert fits["frozen"]["unseen"] == pytest.approx(fits["frozen"]["accuracy"], abs=0.1)
 

@@ -111,6 +111,16 @@ def test_the_nearest_folder_that_is_a_labels_counts_whatever_its_case(begin, pic
     assert found.get(f"{folder}/one.png") == label
 
 
+def test_labels_that_differ_in_case_alone_keep_their_pictures_apart(make_settings, store, pictures):
+    settings = make_settings("pets", PETS_SOURCE=pictures, SABUESO_MIN_INTERVAL_S="0.000001")
+    (pictures / "cat").rename(pictures / "DOG")
+    file = settings.pipelines / "pets.toml"
+    file.write_text(file.read_text().replace('value = "cat"', 'value = "DOG"'))
+    assert fetch(create_app(settings, store).test_client())["stored"] == 12
+    labels = [sample.meta["label"] for sample in Dataset(store, "pets").samples()]
+    assert (labels.count("DOG"), labels.count("dog")) == (6, 6)
+
+
 def test_looking_again_in_vain_leaves_one_record(begin, pictures):
     client = begin(pictures)
     statuses(client, 5)

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from common.pictures import square_view, view_features
 from common.pipelines import read_pipelines
 from train.judge.gate import Verdict
 from train.report.model_card import LIMIT, Making, about_model, model_card, source_in_words, with_verdict
@@ -46,7 +47,7 @@ def making_of(names=("small", "middle", "large"), **more):
     labels = dict.fromkeys(names, 100)
     parts = {"train": 70, "tune": 10, "holdout": 20}
     profile = {"num_rows": 100, "parts": parts, "labels": labels, "conflicting_labels": 3, "samples": 9, **more}
-    how = {"budget_s": 300, "seed": 7, "plan_epochs": 33, "fit_seconds": 201.5, "precision": "float32"}
+    how = {"budget_s": 300, "seed": 7, "plan_epochs": 33, "fit_seconds": 201.5}
     return Making({"type": "table", "location": "s3://flowers/all.csv"}, profile, how, "http://mlflow:5000")
 
 
@@ -71,7 +72,10 @@ def test_it_says_what_the_states_mean_what_it_was_made_of_and_how():
         assert told in page
     assert "not made up" in page
     assert "made-up data" in model_card(contract_of(made_up=True), making_of())
-    assert "pictures squeezed, as 96 x 96 points" in model_card(contract_of(kind="image"), making_of())
+    assert "a picture squeezed to a square, as 96 x 96 points" in model_card(contract_of(kind="image"), making_of())
+    features = view_features(square_view(64, 7 / 8))
+    page = model_card(contract_of(kind="image", features=features), making_of())
+    assert "the middle 87.5% of the largest square in the middle of a picture, as 64 x 64 points" in page
 
 
 def test_the_stated_error_is_told_and_that_nothing_is_sure():

@@ -152,8 +152,8 @@ SUM = "0123456789abcdef" * 4
         ({"backbone": "resnet50", "weights": {"path": "${FILE}", "sha256": SUM}}, ["train.weights.path"]),
         ({"backbone": "resnet50", "weights": {"path": "/a", "sha256": SUM, "md5": SUM}}, ["train.weights.md5"]),
         (
-            {"backbone": "resnet50", "weights": {"path": "${FILE}", "sha256": SUM[1:]}},
-            ["train.weights.path", "train.weights.sha256"],
+            {"backbone": "vgg", "weights": {"path": "${FILE}", "sha256": SUM[1:]}},
+            ["train.backbone", "train.weights.path", "train.weights.sha256"],
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""From a network's logits to probabilities that mean what they say. Pure numpy, of the tune part alone."""
+"""From a network's logits to probabilities that mean what they say. Pure numpy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from train.judge.metrics import log_loss
 
-COLDEST, HOTTEST, LOOKS = 0.25, 64.0, 18
+COLDEST, HOTTEST, LOOKS = 0.25, 4096.0, 26
 LEAST = 1e-7
 GOLDEN = (5**0.5 - 1) / 2
 

@@ -12,7 +12,7 @@ from common.bundle import NETWORK
 from common.features import encoded_shape
 from common.network import Network
 from common.pipelines import Pipeline
-from train.bundle.calibration import best_temperature, softmax
+from train.bundle.calibration import best_temperature, join_members, softmax
 from train.bundle.export import compare_network, serving_network, write_golden, write_network
 from train.bundle.novelty import NearestLabel, NearestRow, nearest_label, nearest_row
 from train.bundle.thresholds import novelty_threshold, sure_threshold
@@ -38,7 +38,7 @@ def make_bundle(
     encoded, tune_labels = preparation.encode(tune[0]), tune[1]
     logits, labels = predict_both(model, encoded)[0], tune_labels
     if fitted.unseen:
-        logits = np.concatenate([logits, fitted.unseen.logits])
+        logits = np.concatenate([logits, join_members(fitted.unseen.logits[:, None])])
         labels = np.concatenate([labels, fitted.unseen.labels])
     novelty = fitted.novelty or _novelty(pipeline, fitted, train)
     temperature = best_temperature(logits, labels)[0]

@@ -1,6 +1,6 @@
 """The thresholds of `status`: from which confidence an answer is sure, from which novelty it is unknown. Pure numpy.
 
-Of the tune part alone.
+Of examples that the network that answers them has not seen.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 # An answer that is sure errs half as often as all do (2 % is enough), and in one of five at most.
 SHARE_OF_ALL, ENOUGH, MOST = 0.5, 0.02, 0.2
-# The error among the sure answers is above the stated one for at most so many tune parts.
+# The error among the sure answers is above the stated one for at most so many draws of them.
 RISK = 0.05
 LEAST_SURE, LOOKS = 0.2, 50
 # A confidence of 1 stands for "none is sure".
@@ -74,5 +74,5 @@ def _percent(rate: float) -> float:
 
 
 def novelty_threshold(novelty: np.ndarray) -> float:
-    """The novelty beyond which an input is unknown: a percent of the tune part is about as far."""
+    """The novelty beyond which an input is unknown: a percent of known inputs is about as far."""
     return max(float(np.quantile(novelty, 1 - NOVEL_SHARE)) * NOVEL_MARGIN, LEAST_NOVELTY)

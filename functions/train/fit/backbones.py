@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 import warnings
 import zipfile
@@ -19,6 +20,8 @@ from train.fit.efficientnet_lite import build_efficientnet_lite0
 
 LITE = "efficientnet_lite0"
 ADVICE = "Take the file without the top: its name ends in `notop` or `no_top`."
+# Of a download, without a byte.
+DOWNLOAD_S = 30.0
 CAFFE_MEAN = (103.939, 116.779, 123.68)
 KERAS: dict[str, Callable[..., keras.Model]] = {
     "mobilenet_v3_small": keras.applications.MobileNetV3Small,
@@ -49,15 +52,19 @@ def build_backbone(name: str, image_size: int, weights: Path | None = None) -> k
 
 def _published(name: str, image_size: int) -> keras.Model:
     """With Keras's own file for ImageNet, which Keras keeps in KERAS_HOME, and checks."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_S)  # Keras itself would wait for ever
     try:
         return KERAS[name](include_top=False, weights="imagenet", input_shape=(image_size, image_size, 3))
-    except Exception as error:  # Keras raises it as it is
+    except Exception as error:  # what Keras raises for whatever kept it from the file
         why = f"{error}".partition("\n")[0][:200]
         raise TrainingFailed(
             f"Keras's weights of {name} can't be downloaded: {why}. Where there is no internet, download the file "
             'elsewhere and name it: weights = { path = "...", sha256 = "..." }; '
             f'or take backbone = "{LITE}", whose weights are installed'
         ) from None
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _caffe(pixels: Any) -> Any:
@@ -73,11 +80,12 @@ def freeze(network: keras.Model, but: Sequence[keras.layers.Layer] = ()) -> None
 
 
 def last_stage(network: keras.Model) -> list[keras.layers.Layer]:
-    """The convolutions of a backbone that work at the size of its last map."""
+    """The convolutions of a backbone after the last one at a larger size than its last map."""
     inner = network.layers[-1]
-    side = inner.output.shape[1]
     kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    return [layer for layer in inner.layers if isinstance(layer, kinds) and layer.output.shape[1] == side]
+    layers = [layer for layer in inner.layers if isinstance(layer, kinds)]
+    larger = [place for place, one in enumerate(layers) if one.output.shape[1] > inner.output.shape[1]]
+    return layers[max(larger) + 1 :]
 
 
 def load_weights(network: keras.Model, file: Path, backbone: str) -> None:

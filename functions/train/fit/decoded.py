@@ -49,7 +49,7 @@ def mapped_array(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np
     if wanted > free:
         raise TrainingFailed(
             f"an array of {' x '.join(map(str, shape))} needs {wanted:.0f} MB; {file.parent} has {free:.0f} MB. "
-            "Give the scratch folder more room, or the pipeline a smaller image_size."
+            "Give the scratch folder more room; decoded pictures take less of it with a smaller image_size."
         )
     return np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
 

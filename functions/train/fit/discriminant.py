@@ -77,8 +77,10 @@ class Discriminant:
     bias: np.ndarray
     frequency: np.ndarray
 
-    def scores(self, embeddings: np.ndarray) -> np.ndarray:
-        return np.asarray(embeddings @ self.kernel + self.bias)
+    def scores(self, embeddings: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Of the chosen ones of (n, d), part by part: they may be mapped from a file."""
+        parts = [chosen[at : at + CHUNK] for at in range(0, len(chosen), CHUNK)]
+        return np.concatenate([embeddings[part] @ self.kernel + self.bias for part in parts])
 
     def head(self, temperature: float) -> tuple[np.ndarray, np.ndarray]:
         """Kernel and bias of a layer from embeddings to logits; the temperature divides distances alone."""
@@ -112,18 +114,18 @@ def cross_validate(embeddings: np.ndarray, labels: np.ndarray, whole: Moments, s
     Embeddings (views, n, d): heads learn from all views and answer the first. `whole`: the moments of all.
     """
     folds, count = _stratified(labels, seed), len(whole.counts)
-    places = [np.flatnonzero(folds == fold) for fold in range(FOLDS)]
+    places = [chosen for fold in range(FOLDS) if len(chosen := np.flatnonzero(folds == fold))]
     spreads = [spread_of(whole - moments(embeddings, labels, count, chosen)) for chosen in places]
-    found: list[tuple[float, float, float, np.ndarray]] = []
+    lowest, best = np.inf, (1.0, 1.0, np.empty(0))
     scores, frequency = np.empty((len(labels), count)), np.empty((len(labels), count))
     for shrinkage in SHRINKAGES:
         for spread, chosen in zip(spreads, places, strict=True):
             one = discriminant(spread, shrinkage)
-            scores[chosen], frequency[chosen] = one.scores(embeddings[0][chosen]), one.frequency
+            scores[chosen], frequency[chosen] = one.scores(embeddings[0], chosen), one.frequency
         temperature, loss = best_temperature(scores, labels, frequency)
-        found.append((loss, shrinkage, temperature, scores / temperature + frequency))
-    _, shrinkage, temperature, logits = min(found, key=lambda one: one[0])
-    return CrossValidation(shrinkage, temperature, logits, folds, spreads)
+        if loss < lowest:
+            lowest, best = loss, (shrinkage, temperature, scores / temperature + frequency)
+    return CrossValidation(*best, folds, spreads)
 
 
 def _stratified(labels: np.ndarray, seed: int) -> np.ndarray:

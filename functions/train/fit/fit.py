@@ -74,7 +74,7 @@ class Fit:
     they answer worse than the best by more than one standard error of the tune part's accuracy (the one-standard-error
     rule of Breiman et al. 1984): the tune part is small, and the best of many looks at it is luck for a good part.
     `curve` has a point for each epoch, those of an earlier process too: `epoch`, `time` (ms) and what `on_epoch` hears.
-    The model's trainable variables learn; what lies before all of them is not gone back through.
+    The model's trainable variables learn; gradients stop at the first layer that has any.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from train.bundle.novelty import NearestLabel
 from train.fit.checkpoint import Checkpoint
 from train.fit.decoded import decode_all
 
-# Of both sides, where a network learns from crops alone: things are then about as large as they were in those
+# Of the square in the middle, where a network learns from crops alone: things are then about as large as in those
 # (Touvron et al. 2019, arXiv:1906.06423).
 CENTRE = 7 / 8
 Part = tuple[Sequence[Any], np.ndarray]

@@ -1,11 +1,12 @@
 """Pictures by a network that knows pictures already: a head on its frozen embeddings, then, if it pays, its last stage.
 
 The head is fitted in one step and chosen by cross-validation inside the train part. The last stage learns further only
-where so many of the tune part are answered wrong that a gain could be told from luck, and is kept only if it gained.
+where enough of the tune part is answered wrong to show a gain, and is kept only if there was one.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from common.errors import TrainingFailed
 from common.pictures import View, decode_picture, picture_view, square_view
 from common.pipelines import Pipeline
 from train.bundle.calibration import best_temperature, softmax
@@ -28,11 +30,14 @@ from train.fit.image_batches import FineTuning, cached_size
 from train.fit.preparation import Fitted, Part, Preparation, Terms, Unseen
 from train.judge.metrics import log_loss
 
+LOG = logging.getLogger("sabueso.train")
 CHUNK, DECODERS, TOLD_EVERY = 32, 2, 256
 # The embeddings take so much of the time at most. So many pictures are looked at, however long it takes.
 EMBEDDING_SHARE, LEAST_PICTURES = 0.6, 512
-# With fewer wrong answers on tune even a network without any could be better by luck.
+# So few wrong answers on tune can't show that another network is better.
 LEAST_ERRORS = 5
+# Embeddings that are compared at once.
+PART = 4096
 # Less of the time is too little for the last stage to learn something.
 TUNING_SHARE = 0.2
 
@@ -57,21 +62,31 @@ def fit_pretrained(pipeline: Pipeline, preparation: Preparation, train: Part, tu
     plan["cross_validated"] = round(float((found.logits.argmax(axis=1) == seen).mean()), 4)
     encoded = preparation.encode(tune[0])
     answers = predict_both(model, encoded)[0]
-    wrong = int((answers.argmax(axis=1) != tune[1]).sum())
-    if wrong >= LEAST_ERRORS and terms.until - time.monotonic() > TUNING_SHARE * left:
-        frozen = model.get_weights()
-        freeze(network, but=last_stage(network))
-        crops = decode_all(inputs, square_view(cached_size(size)), terms.scratch)
-        fit = Fit(
-            model, FineTuning(crops, labels, count, seed, size), (encoded, tune[1]), terms.checkpoint, terms.on_epoch
-        )
-        fine = fit.run(terms.until - time.monotonic(), terms.epochs)
-        if has_gained(answers, predict_both(model, encoded)[0], tune[1]):
-            return Fitted(with_heat(model, size), preparation, {**plan, **fine, "fine_tuned": True}, fit.curve)
-        model.set_weights(frozen)
+    wrong, enough = int((answers.argmax(axis=1) != tune[1]).sum()), TUNING_SHARE * left
+    if wrong >= LEAST_ERRORS and terms.until - time.monotonic() > enough:
+        terms.on_stage("decoding pictures for the last stage", EMBEDDING_SHARE)
+        crops = _crops(inputs[: len(seen)], size, terms)
+        if crops is not None and terms.until - time.monotonic() > enough:
+            frozen = model.get_weights()
+            freeze(network, but=last_stage(network))
+            batches = FineTuning(crops, seen, count, seed, size)
+            fit = Fit(model, batches, (encoded, tune[1]), terms.checkpoint, terms.on_epoch)
+            fine = fit.run(terms.until - time.monotonic(), terms.epochs)
+            if has_gained(answers, predict_both(model, encoded)[0], tune[1]):
+                return Fitted(with_heat(model, size), preparation, {**plan, **fine, "fine_tuned": True}, fit.curve)
+            model.set_weights(frozen)
     novelty = NearestLabel(spread)
     unseen = Unseen(found.logits, seen, _distances(embeddings[0], found))
     return Fitted(with_heat(model, size), preparation, {**plan, "fine_tuned": False}, [], novelty, unseen)
+
+
+def _crops(files: Sequence[bytes], size: int, terms: Terms) -> np.ndarray | None:
+    """What training crops are taken from; None where the disk has no room for it: the head is there all the same."""
+    try:
+        return decode_all(files, square_view(cached_size(size)), terms.scratch)
+    except TrainingFailed as error:
+        LOG.warning("the last stage does not learn: %s", error.detail)
+        return None
 
 
 def build_classifier(network: keras.Model, classes: int) -> keras.Model:
@@ -133,6 +148,8 @@ def _distances(embeddings: np.ndarray, found: CrossValidation) -> np.ndarray:
     """How far each embedding (n, d) is from what the spread of the other folds knows."""
     distances = np.empty(len(embeddings), np.float32)
     for fold, spread in enumerate(found.spreads):
-        chosen = found.folds == fold
-        distances[chosen] = NearestLabel(spread)(embeddings[chosen])
+        chosen, nearest = np.flatnonzero(found.folds == fold), NearestLabel(spread)
+        for at in range(0, len(chosen), PART):
+            places = chosen[at : at + PART]
+            distances[places] = nearest(embeddings[places])
     return distances

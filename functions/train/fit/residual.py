@@ -31,7 +31,6 @@ def _block(hidden: Any, width: int) -> Any:
     return keras.layers.ReLU()(keras.layers.Add()([_convolution(hidden, width), shortcut]))
 
 
-@keras.saving.register_keras_serializable("sabueso")
 class Convolution(keras.layers.Layer):
     """A convolution without bias whose kernel is one matrix (side * side * channels, filters), as Muon wants it."""
 

@@ -6,6 +6,7 @@ the storages in the order of their keys, each behind the number of its elements 
 
 from __future__ import annotations
 
+import math
 import os
 import pickle  # unpickled by a reader that knows four names
 import struct
@@ -81,7 +82,7 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
         return {name: _view(one, storages[one.storage.key]) for name, one in tensors.items()}
     except (
         *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, OverflowError, MemoryError),
-        struct.error,
+        *(RecursionError, struct.error),
     ) as error:
         raise TrainingFailed(f"the weights {path.name} can't be read: {error}") from None
     except pickle.UnpicklingError as error:
@@ -98,6 +99,8 @@ def _read_storage(file: BinaryIO, dtype: str) -> np.ndarray:
 
 def _view(tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
     """A copy of the tensor. Raises ValueError if it reaches beyond its storage."""
+    if math.prod(tensor.shape) > storage.size:
+        raise ValueError("a tensor has more elements than its storage")
     # numpy checks that shape and strides stay inside the buffer, which as_strided does not.
     size = storage.itemsize
     strides = tuple(one * size for one in tensor.strides)

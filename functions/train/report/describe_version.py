@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from common.datasets import Dataset
+from common.pipeline_keys import IMAGENET, INSTALLED, NOTHING
 from train.fit.preparation import Fitted, Preparation
 from train.judge.gate import Verdict
 from train.report.dataset_input import profile
@@ -37,10 +38,8 @@ def recipe(job: Job, fitted: Fitted) -> dict[str, Any]:
     }
     if image:
         facts["image_size"] = train.image_size
-        facts |= {
-            "backbone": train.backbone,
-            "backbone_weights": train.weights.sha256 if train.weights else "published",
-        }
+        known = {NOTHING: "none", INSTALLED: "installed"}.get(train.backbone, IMAGENET)
+        facts |= {"backbone": train.backbone, "backbone_weights": train.weights.sha256 if train.weights else known}
     return facts
 
 

@@ -153,7 +153,10 @@ def _answers(contract: Mapping[str, Any]) -> str:
     lines += [f"- Further: {', '.join(others)}."] if others else []
     if "temperature" in contract:
         lines.append(f"- Probabilities are at temperature {contract['temperature']:.3g}.")
-    return "## What its answers mean\n\nFitted on the tune part alone.\n\n" + "\n".join(lines)
+    return (
+        "## What its answers mean\n\nFitted on examples that the network that answers them has not seen.\n\n"
+        + "\n".join(lines)
+    )
 
 
 def _data(contract: Mapping[str, Any], making: Making, most: int) -> str:
@@ -223,8 +226,9 @@ def _limits(contract: Mapping[str, Any], making: Making) -> str:
         lines.append(f"- Under {FEW} examples: {_listed(few)}. Little is known of these.")
     if contract["kind"] == "image":
         view = picture_view(contract["features"])
-        how = "the largest square in the middle of a picture" if view.square else "pictures squeezed"
-        lines.append(f"- It sees {how}, as {view.size} x {view.size} points: what is small, or outside, is lost.")
+        how = "the largest square in the middle of a picture" if view.square else "a picture squeezed to a square"
+        part = f"the middle {view.centre:.1%} of " if view.centre < 1 else ""
+        lines.append(f"- It sees {part}{how}, as {view.size} x {view.size} points: what is small, or outside, is lost.")
     if profile["conflicting_labels"]:
         lines.append("- Some equal examples have different labels: no model can have all of them right.")
     lines.append("- `unknown` is a guess too: it misses some of what is of no label.")
