@@ -276,6 +276,7 @@ class Postgres(Server):
     def __init__(self, home: Path) -> None:
         # Signs that mean something in a URI and in an ini file: a password of one's own may have them.
         self.port, self.password, data = free_port(), f"{secrets.token_hex(12)}%/@", home / "postgres"
+        self.state = data / "postmaster.pid"
         initdb, server = program("initdb", POSTGRES_NEEDED), program("postgres", POSTGRES_NEEDED)
         options: dict[str, Any] = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
         data.mkdir()
@@ -301,5 +302,6 @@ class Postgres(Server):
         self.uri = f"postgresql://mlflow:{quote(self.password, safe='')}@127.0.0.1:{self.port}/postgres"
 
     def ready(self) -> bool:
-        with socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
+        """By its own word: it takes connections, and refuses them, while it is starting."""
+        lines = [line.strip() for line in self.state.read_text().splitlines()]
+        return self.process is not None and lines[:1] == [str(self.process.pid)] and lines[-1] == "ready"
