@@ -25,6 +25,8 @@ from granian.server import Server
 FUNCTIONS = ("fetch-batch", "train", "classify")
 # Calls that are answered when the end comes have so long.
 DRAIN_S, REACHED_S = 30, 1.0
+# A worker of granian 2.8.9 can miss the signal to end; the next one ends it. To one that is ending it means nothing.
+AGAIN_S = 1.0
 # So long is waited for what a function does first when it ends (its app's `before_end`).
 FIRST_S = {"train": 6.0}
 # Longer than the watchdog in front keeps an idle connection: if we closed it first, the call that comes then were lost.
@@ -166,7 +168,12 @@ class Ending:
         self._begin.close()
         self._done_reader.poll(self.first_s)
         time.sleep(self.linger_s)
+        workers = multiprocessing.active_children()
         server.signal_handler_interrupt()
+        while True:  # in a daemon thread: until this process has ended
+            time.sleep(AGAIN_S)
+            for worker in workers:
+                worker.terminate()
 
     def answers(self) -> bool:
         """True if a server takes connections at the address. Without loopback nothing answers, not even a refusal."""

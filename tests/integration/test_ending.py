@@ -38,8 +38,7 @@ def end(function: Function) -> None:
     os.kill(function.process.pid, signal.SIGTERM)
 
 
-def code(function: Function, seconds: float = 60) -> int:
-    """Once it has ended: granian waits up to 30 s (DRAIN_S) for a worker, one in some eighty times under load."""
+def code(function: Function, seconds: float = 20) -> int:
     assert function.process is not None
     return function.process.wait(seconds)
 
@@ -184,3 +183,36 @@ def test_one_that_is_told_while_it_starts_ends_and_leaves_no_worker(
     code(one, 10)
     assert not psutil.wait_procs(workers, timeout=10)[1]
     assert refused(one)
+
+
+MISSES_THE_FIRST = """
+import multiprocessing, os, signal, socket, threading
+from types import SimpleNamespace
+from server import Ending
+heard, second = [], threading.Event()
+def hear(*_):
+    heard.append(1)
+    if len(heard) == 2: second.set()
+def work():
+    signal.signal(signal.SIGTERM, hear)
+    ready.set()
+    second.wait()
+ready = multiprocessing.Event()
+listener = socket.create_server(("127.0.0.1", 0))
+worker = multiprocessing.Process(target=work)
+worker.start()
+ready.wait()
+end = Ending(listener.getsockname(), 0.0, 0.0)
+end.listen(SimpleNamespace(signal_handler_interrupt=worker.terminate))
+os.kill(os.getpid(), signal.SIGTERM)
+worker.join(15)
+print(worker.exitcode, flush=True)
+os._exit(0)
+"""
+
+
+def test_a_worker_that_missed_the_signal_to_end_gets_it_again() -> None:
+    command = [sys.executable, "-c", MISSES_THE_FIRST]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "functions")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "0\n", done.stderr
