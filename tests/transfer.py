@@ -29,12 +29,13 @@ from common.bundle import NETWORK  # noqa: E402
 from common.errors import TrainingFailed  # noqa: E402
 from common.objects import FolderObjects  # noqa: E402
 from common.pictures import resize_array, square_view  # noqa: E402
+from common.pipeline_keys import INSTALLED  # noqa: E402
 from common.pipelines import Pipeline, read_pipelines  # noqa: E402
 from local.drawings import draw_pets  # noqa: E402
 from train.bundle.export import compare_network, serving_network, write_network  # noqa: E402
 from train.bundle.novelty import nearest_label  # noqa: E402
 from train.fit import pretrained  # noqa: E402
-from train.fit.backbones import KERAS, LITE, build_backbone, freeze, last_stage  # noqa: E402
+from train.fit.backbones import KERAS, build_backbone, freeze, last_stage  # noqa: E402
 from train.fit.checkpoint import Checkpoint  # noqa: E402
 from train.fit.efficientnet_lite import build_efficientnet_lite0, pretrained_arrays  # noqa: E402
 from train.fit.fit import predict_both  # noqa: E402
@@ -127,7 +128,7 @@ def refused(folder: Path) -> dict[str, Any]:
     source = KERAS[SMALL](include_top=False, weights=None, input_shape=(SIDE, SIDE, 3))
     source.get_layer("conv_1_bn").gamma.assign(np.full(576, np.nan))
     source.save_weights(folder / "empty.weights.h5")
-    found: dict[str, Any] = {"kinds": [LITE, *KERAS]}
+    found: dict[str, Any] = {"kinds": [INSTALLED, *KERAS]}
     os.environ["https_proxy"] = "http://127.0.0.1:9"  # nobody answers there
     for file in ("top.h5", "other.weights.h5", "text.h5", "empty.weights.h5", None):
         try:
@@ -144,7 +145,7 @@ def lite(folder: Path) -> dict[str, Any]:
     arrays = pretrained_arrays()
     classes = (embeddings @ arrays["_fc.weight"].T + arrays["_fc.bias"]).argmax(axis=1)
     pixels = np.random.default_rng(1).uniform(0, 255, (8, SIDE, SIDE, 3)).astype(np.float32)
-    return {"classes": classes.tolist(), **exported(build_backbone(LITE, SIDE), pixels, folder)}
+    return {"classes": classes.tolist(), **exported(build_backbone(INSTALLED, SIDE), pixels, folder)}
 
 
 def pictures(folder: Path, count: int, seed: int) -> Part:

@@ -130,9 +130,9 @@ def _source(source: dict[str, Any], kind: str) -> list[FieldError]:
 def _beginning(train: dict[str, Any], kind: str) -> list[FieldError]:
     """What a network for pictures begins from: a backbone and its weights."""
     if kind == "tabular":
-        told = "for pictures: a pipeline of kind tabular has none"
+        why = "for pictures: a pipeline of kind tabular has none"
         keys = ("image_size", "backbone", "weights")
-        return [FieldError(f"train.{key}", told) for key in keys if key in train]
+        return [FieldError(f"train.{key}", why) for key in keys if key in train]
     backbone, weights = train.get("backbone", INSTALLED), train.get("weights")
     found = _choice("train.backbone", backbone, BACKBONES)
     if weights is None or (weights == IMAGENET and backbone != NOTHING):

@@ -134,16 +134,13 @@ class Job:
         return [version for version in self.registry.versions(self.pipeline.name) if fits(version["tags"])]
 
     def stage(self, stage: str, progress: float, **more: Any) -> None:
-        """Record where the job is. Raises AlreadyRunning if the lease was lost: then another works on this."""
+        """Record where the job is; progress never goes back. Raises AlreadyRunning if the lease was lost."""
         self._hold_lease()
         self._progress = max(progress, self._progress)
         self.patience(lambda: self._record(stage=stage, progress=round(self._progress, 4), **more))
 
     def tell(self, stage: str, progress: float) -> None:
-        """As `stage`, for what a fit tells on its way: it does not wait for a store that is away.
-
-        Progress never goes back: a fit may turn out to have more to do.
-        """
+        """Like `stage`, for progress within a fit: does not wait for a store that is away."""
         self._hold_lease()
         if time.monotonic() < self._quiet_until:
             return

@@ -48,18 +48,18 @@ def pauses(times: list[dict[str, int]]) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("language", "told"), [("en-GB", "has seen drawings only, not a single"), ("es-ES", "solo ha visto dibujos")]
+    ("language", "note"), [("en-GB", "has seen drawings only, not a single"), ("es-ES", "solo ha visto dibujos")]
 )
 def test_an_answer_says_when_the_model_has_seen_drawings_alone(
-    open_page: Open, gateway: Gateway, picture: Any, language: str, told: str
+    open_page: Open, gateway: Gateway, picture: Any, language: str, note: str
 ) -> None:
     page = open_page("pets", locale=language)
     classify_picture(page, picture)
-    expect(page.locator(".answer")).to_contain_text(told)
+    expect(page.locator(".answer")).to_contain_text(note)
     gateway.cards["pets"]["made_up"] = False
     page = open_page("pets", locale=language)
     classify_picture(page, picture)
-    expect(page.locator(".answer")).not_to_contain_text(told)
+    expect(page.locator(".answer")).not_to_contain_text(note)
 
 
 def test_bars_show_all_probabilities_highest_first(open_page: Open) -> None:

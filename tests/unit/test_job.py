@@ -68,6 +68,18 @@ def test_a_training_that_is_taken_up_makes_no_second_version(
     assert record.body["decision"] == (None if does else own)
 
 
+def test_progress_never_goes_back(make_settings, serve, store, tmp_path):
+    settings = make_settings("flowers", MLFLOW_TRACKING_URI=serve(FakeMlflow(tmp_path / "mlflow").app).url)
+    pipeline = read_pipelines(settings.pipelines)["flowers"]
+    record = begin(store, "flowers", "train", FIRST)
+    with acquire(store, "jobs/flowers/train.json", "train", 60) as lease:
+        job, seen = Job(settings, store, pipeline, record, lease), []
+        for tell, progress in ((job.tell, 0.5), (job.tell, 0.1), (job.stage, 0.2), (job.stage, 0.9)):
+            tell("a stage", progress)
+            seen.append(record.body["progress"])
+    assert seen == [0.5, 0.5, 0.5, 0.9]
+
+
 def test_weights_count_by_their_sum_wherever_they_come_from(make_settings):
     settings = make_settings("pets")
     pets = read_pipelines(settings.pipelines)["pets"]

@@ -155,6 +155,11 @@ def test_a_job_starts_with_what_tensorflow_reads_at_its_start_and_what_was_set_s
     assert ended(store)["reason"] == "the job ended with code 1: 10"
 
 
+def test_what_keras_downloads_stays_in_the_scratch_folder(launched, store):
+    launcher = launched("import os, sys; sys.exit(os.environ['KERAS_HOME'])")
+    assert ended(store)["reason"] == f"the job ended with code 1: {launcher.settings.scratch / 'keras'}"
+
+
 def test_a_job_that_lives_is_not_doubled_although_its_lease_ran_out(launched, store):
     launcher = launched("import time; time.sleep(60)", SABUESO_LEASE_S="0.2")
     wait_until(lambda: held_by(store, "jobs/flowers/train.json") is None)

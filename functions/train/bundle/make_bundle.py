@@ -67,7 +67,7 @@ def make_bundle(
 
 
 def _novelty(pipeline: Pipeline, fitted: Fitted, train: Part) -> NearestLabel | NearestRow:
-    """Of pictures by embedding, of rows by their columns: what a row's columns are together tells more."""
+    """Pictures are compared by their embedding, rows by their columns: whether these occur together matters most."""
     preparation = fitted.preparation
     if preparation.kind == "image":
         inputs, labels = _some(train, PICTURES, pipeline.train.seed)

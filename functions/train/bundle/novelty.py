@@ -83,15 +83,6 @@ class NearestRow(keras.layers.Layer):
         return keras.ops.sqrt(keras.ops.maximum(nearest + keras.ops.sum(flat * flat, axis=1), 0.0))
 
 
-def _whitening(apart: np.ndarray) -> np.ndarray:
-    """(n, d) around zero -> (d, d): after it the spread is one in each direction, by a shrunk covariance."""
-    covariance = apart.T @ apart / len(apart)
-    level = np.trace(covariance) / len(covariance) + 1e-8
-    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * level * np.eye(len(covariance))
-    values, vectors = np.linalg.eigh(shrunk)
-    return np.asarray(vectors / np.sqrt(values))
-
-
 def nearest_row(encoded: np.ndarray, numbers: int, slots: list[int], seed: int) -> NearestRow:
     """The layer for rows: numbers, and categories as one place each, whitened together."""
     chosen = np.random.default_rng(seed).permutation(len(encoded))[:SPREAD_ROWS]
@@ -101,7 +92,8 @@ def nearest_row(encoded: np.ndarray, numbers: int, slots: list[int], seed: int) 
     spread = np.concatenate(
         [part[:, :numbers], *[table[part[:, numbers + place].astype(int)] for place, table in enumerate(ones)]], axis=1
     )
-    whitening = _whitening(spread - spread.mean(axis=0))
+    found = spread_of(moments(spread[None], np.zeros(len(spread), dtype=int), 1))
+    whitening = found.vectors / np.sqrt(found.shrunk(SHRINKAGE))
     ends = np.cumsum([numbers, *[table.shape[1] for table in ones]])
     tables = [table @ whitening[start:end] for table, start, end in zip(ones, ends[:-1], ends[1:], strict=True)]
     return NearestRow(whitening[:numbers], tables, (spread @ whitening)[:KEPT_ROWS])

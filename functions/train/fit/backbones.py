@@ -16,9 +16,9 @@ import keras
 import numpy as np
 
 from common.errors import TrainingFailed
+from common.pipeline_keys import INSTALLED
 from train.fit.efficientnet_lite import build_efficientnet_lite0
 
-LITE = "efficientnet_lite0"
 ADVICE = "Take the file without the top: its name ends in `notop` or `no_top`."
 # Of a download, without a byte.
 DOWNLOAD_S = 30.0
@@ -37,7 +37,7 @@ def build_backbone(name: str, image_size: int, weights: Path | None = None) -> k
     `weights`: a file for a network of keras.applications; without it, what Keras publishes for ImageNet is downloaded.
     Raises TrainingFailed if the weights can't be had, or are not those of the network.
     """
-    if name == LITE:
+    if name == INSTALLED:
         network = build_efficientnet_lite0(image_size)
     elif weights is None:
         network = _published(name, image_size)
@@ -61,7 +61,7 @@ def _published(name: str, image_size: int) -> keras.Model:
         raise TrainingFailed(
             f"Keras's weights of {name} can't be downloaded: {why}. Where there is no internet, download the file "
             'elsewhere and name it: weights = { path = "...", sha256 = "..." }; '
-            f'or take backbone = "{LITE}", whose weights are installed'
+            f'or take backbone = "{INSTALLED}", whose weights are installed'
         ) from None
     finally:
         socket.setdefaulttimeout(before)

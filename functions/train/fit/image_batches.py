@@ -85,11 +85,11 @@ class ImageBatches:
 class FineTuning(ImageBatches):
     """For a network that knows pictures already: gentler, and of one size throughout."""
 
-    epochs, late_share = 10, 0.0
+    epochs, late_share, strength = 10, 0.0, 0.3
     optimizer, learning_rate, smoothing = "adamw", 3e-4, 0.05
 
     def planned(self, epochs: int) -> None:
-        self.strength = 0.3
+        """Nothing here depends on the plan."""
 
     def side(self, epoch: int) -> int:
         return self.image_size

@@ -22,7 +22,7 @@ from common.pipelines import Pipeline
 from train.bundle.calibration import best_temperature, softmax
 from train.bundle.novelty import NearestLabel
 from train.fit.backbones import build_backbone, freeze, last_stage
-from train.fit.decoded import decode_all, mapped_array
+from train.fit.decoded import DECODERS, decode_all, mapped_array
 from train.fit.discriminant import CrossValidation, cross_validate, discriminant, moments, spread_of
 from train.fit.fit import Fit, predict_both
 from train.fit.heat import with_heat
@@ -31,7 +31,7 @@ from train.fit.preparation import Fitted, Part, Preparation, Terms, Unseen
 from train.judge.metrics import log_loss
 
 LOG = logging.getLogger("sabueso.train")
-CHUNK, DECODERS, TOLD_EVERY = 32, 2, 256
+CHUNK, REPORT_EVERY = 32, 256
 # The embeddings take so much of the time at most. So many pictures are looked at, however long it takes.
 EMBEDDING_SHARE, LEAST_PICTURES = 0.6, 512
 # So few wrong answers on tune can't show that another network is better.
@@ -119,7 +119,7 @@ def embed(
         if views == 2:
             found[1, done : done + len(pixels)] = forward(tf.constant(pixels[:, :, ::-1]))
         done += len(pixels)
-        if done % TOLD_EVERY < CHUNK:
+        if done % REPORT_EVERY < CHUNK:
             terms.on_stage(f"looking at pictures: {done} of {len(files)}", EMBEDDING_SHARE * done / len(files))
         if time.monotonic() > until and done >= LEAST_PICTURES:
             break
