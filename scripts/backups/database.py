@@ -106,13 +106,11 @@ class Database(ABC):
         raise CannotGoOn(f"No {' or '.join(names)} on PATH. On Debian and Ubuntu: apt install {self.package}.")
 
     def _ask(self, sql: str) -> list[str]:
-        with (
-            tempfile.TemporaryFile("w+b") as question,
-            self._run(self.clients, self.query_options, stdin=question, stdout=subprocess.PIPE) as process,
-        ):
+        with tempfile.TemporaryFile("w+b") as question:
             question.write(sql.encode())
-            question.seek(0)
-            return [line.decode().rstrip("\n") for line in process.stdout]
+            question.seek(0)  # before the program has it, which reads from the same place on
+            with self._run(self.clients, self.query_options, stdin=question, stdout=subprocess.PIPE) as process:
+                return [line.decode().rstrip("\n") for line in process.stdout]
 
     @contextmanager
     def _run(self, names: tuple[str, ...], options: tuple[str, ...], **streams: Any) -> Iterator[Any]:
