@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import multiprocessing
 import os
@@ -31,7 +32,7 @@ AGAIN_S = 1.0
 FIRST_S = {"train": 6.0}
 # Longer than the watchdog in front keeps an idle connection: if we closed it first, the call that comes then were lost.
 IDLE_S = 120
-M_MMAP_THRESHOLD = -3
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 
 
 def main() -> int:
@@ -88,6 +89,8 @@ def main() -> int:
             websockets=False,
         )
         server.on_startup(partial(end.listen, server))
+        gc.collect()
+        gc.freeze()  # the collector writes to what it looks at, and workers would no longer share it
         server.serve(target_loader=partial(application, function, settings, end), wrap_loader=False)
     except (OverflowError, RuntimeError, ValueError) as error:
         print(f"HOST, PORT: no server can listen at {host} (an address, not a name), {port}: {error}", file=sys.stderr)
@@ -98,7 +101,9 @@ def main() -> int:
 def give_memory_back() -> None:
     """glibc would keep what each thread once needed, up to 32 MB, of bodies and pictures that are gone."""
     with contextlib.suppress(AttributeError, OSError):  # another C library
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 4 << 20)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, 4 << 20)
+        libc.mallopt(M_ARENA_MAX, 1)  # not some 1 MB for each thread: Python's lock lets one at a time ask for memory
 
 
 def application(function: Any, settings: Any, end: Ending) -> Any:

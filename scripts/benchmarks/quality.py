@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--train", type=Path, metavar="CSV|DIR", help="other data of the same form; all of it is used")
     parser.add_argument("--test", type=Path, metavar="CSV|DIR", help="what those are scored on")
     parser.add_argument(
-        "--folds", type=whole_number(2, 20), metavar="N", help="cross-validate pictures of --train alone"
+        "--folds", type=whole_number(2, 20), metavar="N", help="cross-validate the pictures for training alone"
     )
     parser.add_argument("--backbone", choices=BACKBONES, default="", help="of pictures, not the pipeline's")
     parser.add_argument("--image-size", type=whole_number(32, 512), default=0, metavar="PX", help="not the pipeline's")
