@@ -45,18 +45,18 @@ class Answers:
 
     pipelines: Mapping[str, Pipeline]
     champions: Champions
-    slot: Callable[[], AbstractContextManager[None]]
+    slot: Callable[[str], AbstractContextManager[None]]
     begin_stream: Callable[[], None]
 
     def reply(self, call: Call) -> Response:
         """Raises NotFound, NoModel, Malformed, WrongType, Unusable, Busy."""
-        pick(self.pipelines, call.name)
+        kind = pick(self.pipelines, call.name).kind
         explain = _explain(call.query)
         champion = self.champions.get(call.name)
         as_csv = _wants_csv(call.accept)
         if explain and as_csv:
             raise Malformed("an explanation is told in JSON alone: leave out `explain`, or accept application/json")
-        with self.slot():
+        with self.slot(kind):
             if champion.bundle.encoder is None:
                 files = picture_files(call.mimetype, call.body) if call.files is None else call.files
                 return _pictures(call.name, champion, files, explain, as_csv)

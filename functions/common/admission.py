@@ -26,7 +26,8 @@ BODY_S = 10.0
 # Of a body: what is read before its call counts; what is read before it needs room, and so usual pictures never do; at
 # a time. There is room for one body of the largest size, or more that are smaller.
 FIRST, SMALL, PART = 65_536, 1_000_000, 65_536
-# Calls that compute at once; answers that are streamed at once: a slow reader holds one for as long as it reads.
+# Calls with rows that compute at once (pictures do so one by one: each more at once would need an interpreter as large
+# as the network); answers that are streamed at once: a slow reader holds one for as long as it reads.
 SLOTS, STREAMS = 2, 4
 CALL, READING = "sabueso.call", "sabueso.reading"
 Environ = dict[str, Any]
@@ -39,7 +40,8 @@ class Admission:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._places = threading.BoundedSemaphore(settings.calls)
-        self._slots, self._streams = threading.BoundedSemaphore(SLOTS), threading.BoundedSemaphore(STREAMS)
+        self._slots: dict[str, Any] = {"tabular": threading.BoundedSemaphore(SLOTS), "image": threading.Lock()}
+        self._streams = threading.BoundedSemaphore(STREAMS)
         self._room, self._given = settings.max_body, threading.Condition()
         self._readers = ThreadPoolExecutor(CONNECTIONS, "body")
 
@@ -95,14 +97,15 @@ class Admission:
         return body
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
-        """The right to compute. Raises Busy if none comes free in time."""
-        if not self._slots.acquire(timeout=self.settings.queue_s):
+    def slot(self, kind: str) -> Iterator[None]:
+        """The right to compute for a pipeline of that kind. Raises Busy if none comes free in time."""
+        slots = self._slots[kind]
+        if not slots.acquire(timeout=self.settings.queue_s):
             raise Busy(f"no other call ended within {self.settings.queue_s:g} s")
         try:
             yield
         finally:
-            self._slots.release()
+            slots.release()
 
     def begin_stream(self, environ: Environ) -> None:
         """The right to an answer that is made while it is sent. Raises Busy if none comes free in time."""

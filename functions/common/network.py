@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,8 +21,7 @@ FEW = 16
 class Network:
     """A float32 TFLite network with outputs `probabilities` (n, labels), `novelty` (n,) and, of pictures, `heat`.
 
-    An interpreter can't be shared between threads: each call takes an idle one, or makes one more. Pictures wait for
-    the only one instead: it is as large as the network, and each core has a process of its own.
+    An interpreter can't be shared between threads: each call takes an idle one, or makes one more.
     """
 
     def __init__(self, path: Path | bytes) -> None:
@@ -32,19 +29,17 @@ class Network:
         self._idle: deque[_Interpreter] = deque([_Interpreter(self._model)])
         self.outputs = frozenset(self._idle[0].outputs)
         self.chunk = CHUNK if self._idle[0].rank == 2 else 1
-        self._turn = contextlib.nullcontext() if self.chunk > 1 else threading.Lock()
 
     def run(self, inputs: Array) -> dict[str, Array]:
         """Float32 inputs (n, ...), all at once -> every output by its name."""
-        with self._turn:
-            try:
-                interpreter = self._idle.pop()
-            except IndexError:
-                interpreter = _Interpreter(self._model)
-            try:
-                return interpreter.run(np.ascontiguousarray(inputs, dtype=np.float32))
-            finally:
-                self._idle.append(interpreter)
+        try:
+            interpreter = self._idle.pop()
+        except IndexError:
+            interpreter = _Interpreter(self._model)
+        try:
+            return interpreter.run(np.ascontiguousarray(inputs, dtype=np.float32))
+        finally:
+            self._idle.append(interpreter)
 
     def predict(self, inputs: Array) -> tuple[Array, Array]:
         """Float32 inputs (n, ...) -> probabilities (n, labels) and novelty (n,), in chunks of bounded memory."""

@@ -66,25 +66,28 @@ def test_a_place_is_free_after_an_error_too(admission: Admission, ask: Callable[
             ask(fail)
 
 
-def test_who_waits_for_a_slot_gets_the_next_one_or_is_refused_after_the_queue_s_time(admission: Admission) -> None:
-    gate, inside = threading.Event(), threading.Barrier(SLOTS + 1, timeout=20)
+@pytest.mark.parametrize(("kind", "slots"), [("tabular", SLOTS), ("image", 1)])
+def test_who_waits_for_a_slot_gets_the_next_one_or_is_refused_after_the_queue_s_time(
+    admission: Admission, kind: str, slots: int
+) -> None:
+    gate, inside = threading.Event(), threading.Barrier(slots + 1, timeout=20)
 
     def hold() -> None:
-        with admission.slot():
+        with admission.slot(kind):
             inside.wait()
             gate.wait()
 
-    holding = [threading.Thread(target=hold, daemon=True) for _ in range(SLOTS)]
+    holding = [threading.Thread(target=hold, daemon=True) for _ in range(slots)]
     for thread in holding:
         thread.start()
     inside.wait()
-    with pytest.raises(Busy, match=f"within {QUEUE_S} s") as refused, admission.slot():
+    with pytest.raises(Busy, match=f"within {QUEUE_S} s") as refused, admission.slot(kind):
         pass
     assert (refused.value.status, refused.value.retry_after_s) == (503, 2)
     gate.set()
     for thread in holding:
         thread.join()
-    with admission.slot():
+    with admission.slot(kind):
         pass
 
 
