@@ -36,6 +36,8 @@ WATCHDOG = WATCHDOG_DURATIONS | {
     *("mode", "fprocess", "upstream_url", "http_upstream_url", "http_buffer_req_body", "port", "ready_path"),
     *("prefix_logs", "log_buffer_size", "log_callid", "suppress_lock"),
 }
+# Of the C library (gnu.org/software/libc, Memory Allocation Tunables); it passes over what it does not know.
+LIBRARY = {"GLIBC_TUNABLES"}
 # Who may hold which secret; classify never holds a key of the store or the token.
 SECRETS = {
     "fetch-batch": {"train-token", "fetch-batch-s3-access-key", "fetch-batch-s3-secret-key"},
@@ -86,7 +88,7 @@ def test_maps_of_text_hold_text(name: str) -> None:
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_every_variable_is_known_to_somebody(name: str) -> None:
-    known = {one.name for one in VARIABLES} | WATCHDOG
+    known = {one.name for one in VARIABLES} | WATCHDOG | LIBRARY
     if name == "fetch-batch":  # pipeline files are resolved by it alone
         known |= _pipeline_variables()
     assert set(FUNCTIONS[name]["environment"]) <= known
