@@ -22,12 +22,12 @@ from sklearn.datasets import load_sample_images
 from benchmarks.quality_data import KEY, SUFFIXES, Data, Example, pipeline_of, read_test, read_train, shared_tasks
 from benchmarks.quality_ours import fit
 from benchmarks.quality_scores import score
+from benchmarks.quality_train import MEGABYTE
 from common.bundle import Bundle
 from common.network import statuses
 from local.drawings import draw_pets
 
 FEW, SEEDS, SIDE = 20, (1, 2, 3), 200
-MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3  # of ru_maxrss: bytes there, kilobytes elsewhere
 chance = np.random.default_rng(0)
 
 

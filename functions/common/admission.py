@@ -26,8 +26,9 @@ BODY_S = 10.0
 # Of a body: what is read before its call counts; what is read before it needs room, and so usual pictures never do; at
 # a time. There is room for one body of the largest size, or more that are smaller.
 FIRST, SMALL, PART = 65_536, 1_000_000, 65_536
-# Calls with rows that compute at once (pictures do so one by one: each more at once would need an interpreter as large
-# as the network); answers that are streamed at once: a slow reader holds one for as long as it reads.
+# Calls with rows that compute at once (pictures do so one by one, by a lock, which costs less to wait for: each more at
+# once would need an interpreter as large as the network); answers that are streamed at once: a slow reader holds one
+# for as long as it reads.
 SLOTS, STREAMS = 2, 4
 CALL, READING = "sabueso.call", "sabueso.reading"
 Environ = dict[str, Any]

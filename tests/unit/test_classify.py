@@ -4,12 +4,14 @@ import csv
 import io
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import requests
 from PIL import Image
 
+from common.network import Network
 from conftest import together
 from flowers import as_record, draw, encode, flower_rows
 from serving import ROW, validate_problem
@@ -128,6 +130,23 @@ def test_requests_at_once_get_each_their_own_answer(serving):
     rows = [as_record(row) for row in ROWS[:12]]
     answers = together(*[lambda row=row: serving.client.post("/flowers", json=row) for row in rows])
     assert [labels(answer)[0] for answer in answers] == [row[1] for row in ROWS[:12]]
+
+
+def test_pictures_at_once_are_answered_one_by_one(serving, monkeypatch):
+    run, inside, seen = Network.run, [], []
+
+    def counting(network, inputs):
+        inside.append(network)
+        seen.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+        return run(network, inputs)
+
+    monkeypatch.setattr(Network, "run", counting)
+    body = encode(draw("cat", 1))
+    answers = together(*4 * [lambda: serving.client.post("/pets", data=body, content_type="image/png")])
+    assert [labels(answer) for answer in answers] == 4 * [["cat"]]
+    assert seen == [1, 1, 1, 1]
 
 
 def test_nothing_of_a_request_stays_in_the_scratch_folder(serving, serve):
