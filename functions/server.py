@@ -23,62 +23,57 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-FUNCTIONS = ("fetch-batch", "train", "classify")
-# Calls that are answered when the end comes have so long.
-DRAIN_S, REACHED_S = 30, 1.0
-# A worker of granian 2.8.9 can miss the signal to end; the next one ends it. To one that is ending it means nothing.
-AGAIN_S = 1.0
-# So long is waited for what a function does first when it ends (its app's `before_end`).
-FIRST_S = {"train": 6.0}
-# Longer than the watchdog in front keeps an idle connection: if we closed it first, the call that comes then were lost.
+FUNCTION_NAMES = ("fetch-batch", "train", "classify")
+# Seconds for running calls to finish at shutdown; seconds for a connection to ourselves.
+DRAIN_S, CONNECT_S = 30, 1.0
+# A worker of granian 2.8.9 can miss the signal to stop, so it is repeated; one that is stopping ignores it.
+REPEAT_S = 1.0
+# Seconds that a function's `before_end` may take.
+BEFORE_END_S = {"train": 6.0}
+# Longer than the watchdog keeps an idle connection: if we closed it first, a call sent at that moment would be lost.
 IDLE_S = 120
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 
 
 def main() -> int:
     name = os.environ.get("FUNCTION", "")
-    if name not in FUNCTIONS:
-        print(f"FUNCTION must be one of {', '.join(FUNCTIONS)}, not {name!r}", file=sys.stderr)
+    if name not in FUNCTION_NAMES:
+        print(f"FUNCTION must be one of {', '.join(FUNCTION_NAMES)}, not {name!r}", file=sys.stderr)
         return 2
     from common.admission import CONNECTIONS
     from common.errors import WrongSettings
-    from common.log import log_settings, set_up_log
-    from common.objects import open_objects
-    from common.pipelines import read_pipelines
-    from common.settings import read_settings
+    from common.logging import log_settings, set_up_log
 
     set_up_log(name)
-    give_memory_back()
+    limit_allocator()
     try:
-        settings = read_settings(os.environ)
-        # Temporary files, of the pictures of a form too, belong in the one folder that may be written to.
+        package = name.replace("-", "_")
+        settings = importlib.import_module(f"{package}.settings").read_settings(os.environ)
+        # Temporary files (such as uploaded pictures) go into the only folder that is writable.
         settings.scratch.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(settings.scratch)
         metrics = settings.scratch / "metrics"
-        for leftover in (metrics, settings.scratch / "downloads"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(metrics, ignore_errors=True)  # of an earlier run
         metrics.mkdir()
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
-        # Here, so that the workers share what is imported.
-        function = importlib.import_module(f"{name.replace('-', '_')}.app")
-        read_pipelines(settings.pipelines)
-        if name != "classify":
-            open_objects(settings)
+        # Imported before the fork, so that the workers share the memory of the modules.
+        function = importlib.import_module(f"{package}.app")
+        function.check(settings)
     except WrongSettings as error:
         print(error.detail, file=sys.stderr)
         return 2
-    host, port = os.environ.get("HOST", "0.0.0.0"), os.environ.get("PORT", "8080")
+    host, port = settings.host, settings.port
     try:
-        end = Ending((host, int(port)), settings.linger_s, FIRST_S.get(name, 0.0))
-        if end.answers():  # workers share their port, and would with another server too
-            raise ValueError("something answers there already")
+        shutdown = Shutdown((host, port), settings.linger_s, BEFORE_END_S.get(name, 0.0))
+        if shutdown.answers():  # workers share their port, and would share it with another server too
+            raise ValueError("another server is already listening")
         server = Server(
             f"{function.__name__}:create_app",
             address=host,
-            port=int(port),
+            port=port,
             interface=Interfaces.WSGI,
             http=HTTPModes.http1,
-            workers=settings.workers if name == "classify" else 1,
+            workers=settings.worker_count,
             blocking_threads=CONNECTIONS,
             backpressure=CONNECTIONS,
             respawn_failed_workers=True,
@@ -88,73 +83,73 @@ def main() -> int:
             log_level=LogLevels.error,
             websockets=False,
         )
-        server.on_startup(partial(end.listen, server))
+        server.on_startup(partial(shutdown.listen, server))
         gc.collect()
-        gc.freeze()  # the collector writes to what it looks at, and workers would no longer share it
-        server.serve(target_loader=partial(application, function, settings, end), wrap_loader=False)
+        gc.freeze()  # the collector writes to the objects it visits, and workers would no longer share their pages
+        server.serve(target_loader=partial(application, function, settings, shutdown), wrap_loader=False)
     except (OverflowError, RuntimeError, ValueError) as error:
         print(f"HOST, PORT: no server can listen at {host} (an address, not a name), {port}: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def give_memory_back() -> None:
-    """glibc would keep what each thread once needed, up to 32 MB, of bodies and pictures that are gone."""
+def limit_allocator() -> None:
+    """Make glibc return freed memory: it would keep up to 32 MB for each thread that once needed it."""
     with contextlib.suppress(AttributeError, OSError):  # another C library
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, 4 << 20)
-        libc.mallopt(M_ARENA_MAX, 1)  # not some 1 MB for each thread: Python's lock lets one at a time ask for memory
+        libc.mallopt(M_ARENA_MAX, 1)  # not about 1 MB for each thread: Python's lock serialises allocations anyway
 
 
-def application(function: Any, settings: Any, end: Ending) -> Any:
-    """Make the function's app in a worker, and tie it to the first process: its end, and its death."""
-    first = multiprocessing.parent_process()
-    if first is not None:
-        threading.Thread(target=end_with, args=(first,), name="first", daemon=True).start()
+def application(function: Any, settings: Any, shutdown: Shutdown) -> Any:
+    """Create the function's app in a worker that stops with the main process, even if that is killed."""
+    main_process = multiprocessing.parent_process()
+    if main_process is not None:
+        threading.Thread(target=exit_with, args=(main_process,), name="main-process", daemon=True).start()
     app = function.create_app(settings)
     if "before_end" in app.extensions:
-        end.call_first(app.extensions["before_end"])
+        shutdown.register_before_end(app.extensions["before_end"])
     return app
 
 
-def end_with(first: Any) -> None:
-    first.join()
+def exit_with(main_process: Any) -> None:
+    main_process.join()
     os._exit(1)
 
 
-class Ending:
-    """On SIGTERM: run `before_end`, go on for `linger_s`, then take no connection and send the last answers.
+class Shutdown:
+    """On SIGTERM: run `before_end`, keep answering for `linger_s`, then stop accepting and finish the running calls.
 
-    A watchdog in front passes SIGTERM on as soon as it gets one, but sends calls for its healthcheck_interval more.
-    faasd takes the network away first, loopback too; no answer can reach anybody then, and the process ends at once.
+    The watchdog forwards SIGTERM at once, but sends calls for another healthcheck_interval. faasd removes the network
+    first, loopback included: no answer can reach a caller then, and the process stops at once.
 
-    Workers learn of the end when the first process closes its end of a pipe. multiprocessing.Event would do for that,
-    but setting one waits for a worker that died while it waited.
+    Workers learn of the shutdown when the main process closes its end of a pipe. Setting a multiprocessing.Event
+    would block on a worker that died while waiting for it.
     """
 
-    def __init__(self, address: tuple[str, int], linger_s: float, first_s: float) -> None:
-        self.address, self.linger_s, self.first_s = address, linger_s, first_s
+    def __init__(self, address: tuple[str, int], linger_s: float, before_end_s: float) -> None:
+        self.address, self.linger_s, self.before_end_s = address, linger_s, before_end_s
         self._begun = False
         self._begin_reader, self._begin = multiprocessing.Pipe(duplex=False)
         self._done_reader, self._done = multiprocessing.Pipe(duplex=False)
 
     def listen(self, server: Any) -> None:
-        """Take the signals over from the server, which ends when its own handler is called."""
-        main = os.getpid()
+        """Replace the server's signal handlers; its own stops it at once."""
+        main_process = os.getpid()
 
         def handle(*_: object) -> None:
-            if os.getpid() != main:  # a worker that has not begun yet
+            if os.getpid() != main_process:  # a worker that has not started yet
                 os._exit(0)
             if not self._begun:
                 self._begun = True
-                threading.Thread(target=self._end, args=(server,), name="ending", daemon=True).start()
+                threading.Thread(target=self._end, args=(server,), name="shutdown", daemon=True).start()
 
-        for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(one, handle)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, handle)
 
-    def call_first(self, before_end: Any) -> None:
-        """In a worker: call `before_end` once the end begins; the first process waits for it."""
-        self._begin.close()  # only the first process holds it open
+    def register_before_end(self, before_end: Any) -> None:
+        """In a worker: call `before_end` when the shutdown begins; the main process waits for it."""
+        self._begin.close()  # only the main process holds it open
 
         def run() -> None:
             self._begin_reader.poll(None)
@@ -163,27 +158,27 @@ class Ending:
             finally:
                 self._done.send_bytes(b".")
 
-        threading.Thread(target=run, name="ending", daemon=True).start()
+        threading.Thread(target=run, name="shutdown", daemon=True).start()
 
     def _end(self, server: Any) -> None:
         if not self.answers():
             for worker in multiprocessing.active_children():
                 worker.kill()
-            os._exit(1)  # the watchdog then ends too, and does not wait for calls that nobody can answer
+            os._exit(1)  # the watchdog then stops too, instead of waiting for calls that cannot be answered
         self._begin.close()
-        self._done_reader.poll(self.first_s)
+        self._done_reader.poll(self.before_end_s)
         time.sleep(self.linger_s)
         workers = multiprocessing.active_children()
         server.signal_handler_interrupt()
-        while True:  # in a daemon thread: until this process has ended
-            time.sleep(AGAIN_S)
+        while True:  # in a daemon thread, until this process ends
+            time.sleep(REPEAT_S)
             for worker in workers:
                 worker.terminate()
 
     def answers(self) -> bool:
-        """True if a server takes connections at the address. Without loopback nothing answers, not even a refusal."""
+        """Whether a server accepts connections at the address. Without loopback the attempt times out."""
         try:
-            socket.create_connection(self.address, REACHED_S).close()
+            socket.create_connection(self.address, CONNECT_S).close()
         except OSError:
             return False
         return True

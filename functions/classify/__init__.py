@@ -1,1 +1,1 @@
-"""Answers with the champion: keeps its bundle, looks for a new one, predicts."""
+"""Answers with the champion: keeps its bundle, polls for a new one, predicts."""

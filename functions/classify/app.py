@@ -1,49 +1,55 @@
-"""classify: `GET /` the pipelines, `GET /<pipeline>` the model card, `POST /<pipeline>` predictions."""
+"""classify: `GET /` lists the pipelines, `GET /<pipeline>` is the model card, `POST /<pipeline>` predicts."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Flask, Response, request
 
-from classify.answers import Answers, Call
-from classify.card import model_card
-from classify.champions import Champions
+from classify.champions import Champions, empty_downloads
 from classify.inputs import checked_files
+from classify.model_card import model_card
 from classify.openapi import OPENAPI
-from common.pipelines import pick, read_pipelines
-from common.settings import Settings
+from classify.predict import Call, Predictor
+from classify.settings import ClassifySettings
+from classify.slots import Slots
+from common.json_types import JsonObject
+from common.pipeline_files import read_pipeline_heads
+from common.pipelines import pick
 from common.web import answer, make_app
 
 
-def create_app(settings: Settings, champions: Champions | None = None) -> Flask:
-    """The Flask app, its background refresh started. Raises WrongSettings."""
-    pipelines = read_pipelines(settings.pipelines)
-    kept = champions or Champions(settings, pipelines)
-    app = make_app("classify", settings, OPENAPI, kept.missing)
-    admission = app.extensions["admission"]
-    answers = Answers(pipelines, kept, admission.slot, lambda: admission.begin_stream(request.environ))
-    kept.start()
+def check(settings: ClassifySettings) -> None:
+    """Check the pipeline files and delete unfinished downloads before workers start. Raises WrongSettings."""
+    read_pipeline_heads(settings.pipelines)
+    empty_downloads(settings)
+
+
+def create_app(settings: ClassifySettings, champions: Champions | None = None) -> Flask:
+    """The Flask app, with its background refresh running. Raises WrongSettings."""
+    pipelines = read_pipeline_heads(settings.pipelines)
+    champions = champions or Champions(settings, pipelines)
+    app = make_app("classify", settings, OPENAPI, champions.not_ready)
+    slots = Slots(settings.queue_s)
+    predictor = Predictor(pipelines, champions, slots.compute, lambda: slots.begin_stream(request.environ))
+    champions.start()
 
     @app.get("/")
     def index() -> Response:
-        return answer(pipelines=[_entry(name) for name in pipelines])
+        return answer({"pipelines": [entry(name) for name in pipelines]})
 
-    def _entry(name: str) -> dict[str, Any]:
-        pipeline, champion = pipelines[name], kept.slots[name].champion
-        version = champion.version if champion else None
+    def entry(name: str) -> JsonObject:
+        pipeline, champion = pipelines[name], champions.states[name].champion
         return {
             "name": name,
             "kind": pipeline.kind,
-            "title": pipeline.title,
+            "title": pipeline.title.model_dump(),
             "ready": champion is not None,
-            "version": version,
+            "version": champion.version if champion else None,
         }
 
     @app.get("/<name>")
     def card(name: str) -> Response:
         pick(pipelines, name)
-        return answer(**model_card(name, kept.get(name), kept.slots[name], settings))
+        return answer(model_card(name, champions.get(name), champions.states[name], settings))
 
     @app.post("/<name>")
     def classify(name: str) -> Response:
@@ -52,6 +58,6 @@ def create_app(settings: Settings, champions: Champions | None = None) -> Flask:
         if request.mimetype == "multipart/form-data" and pick(pipelines, name).kind == "image":
             files = checked_files([file.read() for file in request.files.getlist("image")])
         body = b"" if files else request.get_data()
-        return answers.reply(Call(name, query, request.mimetype, accept, body, files))
+        return predictor.predict(Call(name, query, request.mimetype, accept, body, files))
 
     return app

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from common.describe import call, document
-from common.pictures import CONTENT_TYPES
+from common.inference.pictures import CONTENT_TYPES
+from common.json_types import JsonObject
+from common.openapi import document, operation
 
-_PICTURE = {"schema": {"type": "string", "format": "binary"}}
-_FORM = {
+_PICTURE: JsonObject = {"schema": {"type": "string", "format": "binary"}}
+_FORM: JsonObject = {
     "schema": {
         "type": "object",
         "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
         "required": ["image"],
     }
 }
-_ROW = {"schema": {"oneOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}, "minItems": 1}]}}
+_ROW: JsonObject = {
+    "schema": {"oneOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}, "minItems": 1}]}
+}
 
 OPENAPI = document(
     "classify",
     "Answers with the champion of each pipeline.",
     {
-        "/": {"get": call("list_pipelines", "The pipelines", "classify_index")},
+        "/": {"get": operation("list_pipelines", "The pipelines", "classify_index")},
         "/{pipeline}": {
-            "get": call("get_card", "The champion's model card", "model_card", problems=(404,)),
-            "post": call(
+            "get": operation("get_card", "The champion's model card", "model_card", problems=(404,)),
+            "post": operation(
                 "classify",
-                "Classify a picture, several, a row or many",
+                "Classify one or more pictures or rows",
                 "predictions",
                 csv=True,
-                query={"explain": {"schema": {"enum": ["0", "1"]}, "description": "1: each answer tells why"}},
+                query={
+                    "explain": {
+                        "schema": {"enum": ["0", "1"]},
+                        "description": "1: with an explanation of each prediction",
+                    }
+                },
                 body={
                     **dict.fromkeys(CONTENT_TYPES, _PICTURE),
                     "multipart/form-data": _FORM,

@@ -1,7 +1,7 @@
-"""Limits of a worker's load. A call beyond them gets Busy, at once or after a short wait.
+"""Admission control of one worker: a call over a limit gets Busy, at once or after a short wait.
 
-granian gives each connection a thread, so that health is answered under any load. The first bytes of a body are read
-before its call counts, so that slow senders keep nobody from an answer.
+granian gives each connection a thread, so that health checks are answered under any load. The first bytes of a body
+are read before the call takes a place, so that slow senders block nobody.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from typing import Any
 
 from werkzeug.wsgi import ClosingIterator
@@ -19,142 +19,126 @@ from werkzeug.wsgi import ClosingIterator
 from common.errors import Busy, Malformed, TooLarge
 from common.settings import Settings
 
-# A worker's connections; further ones wait.
+# Connections of a worker; further ones wait in the kernel.
 CONNECTIONS = 256
-# Seconds that a body may take.
+# Seconds that a body may take to arrive.
 BODY_S = 10.0
-# Of a body: what is read before its call counts; what is read before it needs room, and so usual pictures never do; at
-# a time. There is room for one body of the largest size, or more that are smaller.
-FIRST, SMALL, PART = 65_536, 1_000_000, 65_536
-# Calls with rows that compute at once (pictures do so one by one, by a lock, which costs less to wait for: each more at
-# once would need an interpreter as large as the network); answers that are streamed at once: a slow reader holds one
-# for as long as it reads.
-SLOTS, STREAMS = 2, 4
+# Bytes of a body that are read before the call takes a place.
+UNCOUNTED_BYTES = 65_536
+# Bytes of a body that need no memory from the shared budget: most pictures are smaller. The budget is one body of the
+# largest size.
+UNBUDGETED_BYTES = 1_000_000
+CHUNK = 65_536
 CALL, READING = "sabueso.call", "sabueso.reading"
-Environ = dict[str, Any]
+Environ = dict[str, Any]  # of WSGI
 Wsgi = Callable[[Environ, Any], Iterable[bytes]]
 
 
 class Admission:
-    """The limits of one worker. A call keeps its place, room and stream until its answer is sent."""
+    """The limits of one worker; `settings.calls` is that of concurrent calls.
+
+    A call keeps its place and its memory until its answer is sent.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._places = threading.BoundedSemaphore(settings.calls)
-        self._slots: dict[str, Any] = {"tabular": threading.BoundedSemaphore(SLOTS), "image": threading.Lock()}
-        self._streams = threading.BoundedSemaphore(STREAMS)
-        self._room, self._given = settings.max_body, threading.Condition()
+        self._free_memory, self._memory = settings.max_body, threading.Condition()
         self._readers = ThreadPoolExecutor(CONNECTIONS, "body")
 
-    def around(self, app: Wsgi) -> Wsgi:
-        """The WSGI application whose calls may be admitted."""
+    def wrap(self, app: Wsgi) -> Wsgi:
+        """WSGI middleware that releases a call's place and memory once its response is sent."""
 
-        def admitting(environ: Environ, start_response: Any) -> Iterable[bytes]:
-            call, whole = ExitStack(), list[str]()
+        def limited(environ: Environ, start_response: Any) -> Iterable[bytes]:
+            call, lengths = ExitStack(), list[str]()
             environ[CALL] = call
 
             def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-                whole[:] = [name for name, _ in headers if name == "Content-Length"]
+                lengths[:] = [name for name, _ in headers if name == "Content-Length"]
                 return start_response(status, headers, *error)
 
             with call:
                 answer = app(environ, start)
-                if not whole:  # it is made while it is sent
+                if not lengths:  # a streamed answer
                     return ClosingIterator(answer, call.pop_all().close)
                 with closing(answer):  # type: ignore[type-var]
                     text = b"".join(answer)
             reading = environ.get(READING)
-            return [text] if reading is None or reading.done() else _after(reading, text)
+            return [text] if reading is None or reading.done() else _sent_before_body_ends(reading, text)
 
-        return admitting
+        return limited
 
     def take_place(self, environ: Environ) -> None:
-        """The right to be answered at all. Raises Busy."""
+        """Take a place for the call. Raises Busy if all are taken."""
         if not self._places.acquire(blocking=False):
-            raise Busy("as many calls as this worker takes are being answered")
+            raise Busy("this worker is at its limit of concurrent calls")
         environ[CALL].callback(self._places.release)
 
     def read_body(self, environ: Environ) -> io.BytesIO:
-        """The call's body, whole; from then on the call counts. Raises Busy, TooLarge, and Malformed if the body is cut
-        short or comes too slowly.
+        """The whole body. The call takes a place once the first bytes have arrived.
+
+        Raises Busy, TooLarge, and Malformed if the body is cut short or arrives too slowly.
         """
-        length, most = environ.get("CONTENT_LENGTH"), self.settings.max_body
-        wanted = int(length) if length else most + 1
-        if length and wanted > most:
+        length, limit = environ.get("CONTENT_LENGTH"), self.settings.max_body
+        wanted = int(length) if length else limit + 1
+        if length and wanted > limit:
             raise self._too_large()
         body, until = io.BytesIO(), time.monotonic() + BODY_S
-        self._read(environ, body, min(FIRST, wanted), until)
+        self._read(environ, body, min(UNCOUNTED_BYTES, wanted), until)
         self.take_place(environ)
-        if body.tell() == FIRST:
-            self._read(environ, body, min(SMALL, wanted), until)
-        if body.tell() == SMALL < wanted:
-            self._take_room(environ[CALL], min(wanted, most))
+        if body.tell() == UNCOUNTED_BYTES:
+            self._read(environ, body, min(UNBUDGETED_BYTES, wanted), until)
+        if body.tell() == UNBUDGETED_BYTES < wanted:
+            self._take_memory(environ[CALL], min(wanted, limit))
             self._read(environ, body, wanted, until)
-        if body.tell() > most:
+        if body.tell() > limit:
             raise self._too_large()
         if length and body.tell() < wanted:
             raise Malformed(f"the body ended after {body.tell()} of {wanted} bytes")
         body.seek(0)
         return body
 
-    @contextmanager
-    def slot(self, kind: str) -> Iterator[None]:
-        """The right to compute for a pipeline of that kind. Raises Busy if none comes free in time."""
-        slots = self._slots[kind]
-        if not slots.acquire(timeout=self.settings.queue_s):
-            raise Busy(f"no other call ended within {self.settings.queue_s:g} s")
-        try:
-            yield
-        finally:
-            slots.release()
-
-    def begin_stream(self, environ: Environ) -> None:
-        """The right to an answer that is made while it is sent. Raises Busy if none comes free in time."""
-        if not self._streams.acquire(timeout=self.settings.queue_s):
-            raise Busy("as many long answers as this worker sends are still being read")
-        environ[CALL].callback(self._streams.release)
-
     def _read(self, environ: Environ, body: io.BytesIO, size: int, until: float) -> None:
-        """`_fill` in another thread, so that it can be given up: a read has no time limit."""
+        """Run `_fill` in another thread and stop waiting when the time is over: a read has no time limit."""
         environ[READING] = self._readers.submit(_fill, body, environ["wsgi.input"], size, until)
         try:
             environ[READING].result(max(0.0, until - time.monotonic()))
         except TimeoutError:
-            body.close()  # it is refused: what came of it would stay in memory until the read ends
+            body.close()  # releases the memory now; the read itself may take longer
             raise _too_slow() from None
 
-    def _take_room(self, call: ExitStack, size: int) -> None:
-        with self._given:
-            if not self._given.wait_for(lambda: self._room >= size, self.settings.queue_s):
-                raise Busy("as many large bodies as this worker keeps are being answered")
-            self._room -= size
-        call.callback(self._give_room, size)
+    def _take_memory(self, call: ExitStack, size: int) -> None:
+        with self._memory:
+            if not self._memory.wait_for(lambda: self._free_memory >= size, self.settings.queue_s):
+                raise Busy("this worker is at its limit of large bodies")
+            self._free_memory -= size
+        call.callback(self._give_memory_back, size)
 
-    def _give_room(self, size: int) -> None:
-        with self._given:
-            self._room += size
-            self._given.notify_all()
+    def _give_memory_back(self, size: int) -> None:
+        with self._memory:
+            self._free_memory += size
+            self._memory.notify_all()
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"The body may have {self.settings.max_body_mb:g} MB at most (SABUESO_MAX_BODY_MB).")
+        return TooLarge(f"The body may have at most {self.settings.max_body_mb:g} MB (SABUESO_MAX_BODY_MB).")
 
 
-def _fill(body: io.BytesIO, given: Any, size: int, until: float) -> None:
+def _fill(body: io.BytesIO, stream: Any, size: int, until: float) -> None:
     """Read until the body has that size, or ends. Raises Malformed once the time is over."""
-    while body.tell() < size and (part := given.read(min(PART, size - body.tell()))):
-        body.write(part)
+    while body.tell() < size and (chunk := stream.read(min(CHUNK, size - body.tell()))):
+        body.write(chunk)
         if time.monotonic() > until:
             raise _too_slow()
 
 
 def _too_slow() -> Malformed:
-    return Malformed(f"the body did not come within {BODY_S:g} s")
+    return Malformed(f"the body did not arrive within {BODY_S:g} s")
 
 
-def _after(reading: Future[None], text: bytes) -> Iterator[bytes]:
-    """An answer that is sent before a slow body has ended.
+def _sent_before_body_ends(reading: Future[None], text: bytes) -> Iterator[bytes]:
+    """An answer to a body that is still arriving.
 
-    The server takes the body away when the answer is over, and would keep every thread of Python waiting for the read.
+    The server drops the body when the answer ends, and would block every Python thread until the read returns.
     """
     yield text
     wait([reading])

@@ -1,4 +1,4 @@
-"""What this process may use: cores and memory of the machine, or less where a container is limited."""
+"""The cores and memory that this process may use: the machine's, or less if the container is limited."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def cores(cgroup: Path = CGROUP) -> int:
-    """At least 1. A limit of half a core counts as one, of one and a half as two (cgroup v2, then v1)."""
+    """The number of cores, at least 1; fractions are rounded up (cgroup v2, then v1)."""
     try:
-        here = len(os.sched_getaffinity(0))
+        available = len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux
-        here = os.cpu_count() or 1
-    limit = _limit(cgroup)
-    return here if limit is None else max(1, min(here, -(-limit[0] // limit[1])))
+        available = os.cpu_count() or 1
+    limit = _cpu_limit(cgroup)
+    return available if limit is None else max(1, min(available, -(-limit[0] // limit[1])))
 
 
 def memory_mb(cgroup: Path = CGROUP) -> float | None:
-    """The container's limit (cgroup v2, then v1), in 10^6 bytes; None without one below the machine's memory."""
+    """The container's limit in 10^6 bytes (cgroup v2, then v1); None if it is not below the machine's memory."""
     for path in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             limit = int((cgroup / path).read_text())
@@ -30,8 +30,8 @@ def memory_mb(cgroup: Path = CGROUP) -> float | None:
     return None
 
 
-def _limit(cgroup: Path) -> tuple[int, int] | None:
-    """Microseconds of processor time in each period of so many; None without a limit."""
+def _cpu_limit(cgroup: Path) -> tuple[int, int] | None:
+    """Quota and period in microseconds: CPU time per period. None without a limit."""
     try:
         quota, period = (cgroup / "cpu.max").read_text().split()
     except (OSError, ValueError):

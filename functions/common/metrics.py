@@ -1,6 +1,6 @@
-"""Requests counted and timed for Prometheus, over all workers where the environment names a folder for that.
+"""Counts and times requests for Prometheus; adds up all workers if PROMETHEUS_MULTIPROC_DIR names a folder.
 
-prometheus_client reads PROMETHEUS_MULTIPROC_DIR when it is imported, so server.py sets it before.
+prometheus_client reads that variable at import, so server.py sets it first.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import os
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-REQUESTS = Counter("sabueso_http_requests", "Requests answered.", ["function", "route", "method", "status"])
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+REQUESTS = Counter("sabueso_http_requests", "Answered requests.", ["function", "route", "method", "status"])
 SECONDS = Histogram(
-    "sabueso_http_request_duration_seconds", "Seconds until an answer was ready to be sent.", ["function", "route"]
+    "sabueso_http_request_duration_seconds", "Seconds until the answer was ready to send.", ["function", "route"]
 )
 
 
@@ -24,7 +24,7 @@ def count_request(function: str, route: str, method: str, status: int, seconds: 
 
 def exposition() -> bytes:
     """All metrics in Prometheus's text format."""
-    if FOLDER not in os.environ:
+    if FOLDER_VARIABLE not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -3,212 +3,242 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
-from common.errors import FieldError, NotFound, SourceUnavailable, WrongSettings
-from common.pipeline_keys import INSTALLED, NOTHING, check
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-# The side of pictures as a network sees them: one that knows photographs, and one that begins from nothing.
-IMAGE_SIZE, NOTHING_SIZE = 160, 64
-_PLACE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
+from common.errors import NotFound
+from common.inference import contract
+from common.inference.contract import Kind, Number
 
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    type: str
-    title: dict[str, str]
-    unit: str = ""
-    min: float | None = None
-    max: float | None = None
-    cyclic: float | None = None
-    values: tuple[str, ...] | None = None
+# The weights of the first are installed with train; the others are those of keras.applications; "none": train
+# from scratch.
+INSTALLED, FROM_SCRATCH, IMAGENET = "efficientnet_lite0", "none", "imagenet"
+Backbone = Literal[
+    "efficientnet_lite0", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_v2_b0", "resnet50", "none"
+]
+# The side of pictures in pixels: for a network that knows photographs, and for one trained from scratch.
+IMAGE_SIZE, FROM_SCRATCH_IMAGE_SIZE = 160, 64
+SCHEMES = ("http://", "https://", "s3://")
+SOURCE_TYPES = {"image": ("images",), "tabular": ("batch-api", "table")}
+RESERVED = ("openapi.json", "metrics", "healthz", "readyz")
 
 
-@dataclass(frozen=True)
-class Label:
-    """`folders`: further names of the folders that its pictures are in."""
-
-    value: str
-    en: str
-    es: str
-    folders: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, str]:
-        return {"value": self.value, "en": self.en, "es": self.es}
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty")
+    if text != text.strip():
+        raise ValueError(f"{text!r} begins or ends with a space")
+    return text
 
 
-@dataclass(frozen=True)
-class Source:
-    type: str
-    url: str = ""
-    path: str = ""
-    params: dict[str, str] = field(default_factory=dict)
-    batches: int = 0
-    samples_per_batch: int = 1
-    examples_per_fetch: int = 500
-    min_interval_s: float = 60
+def folder_name(text: str) -> str:
+    if text in (".", "..") or re.search(r"[/\\\x00-\x1f]", text):
+        raise ValueError(f"{text!r} can't be the name of a folder")
+    return text
 
 
-@dataclass(frozen=True)
-class Weights:
-    """The file that a backbone's weights come from: a path, an http(s) URL or an s3:// key; what counts is its sum."""
-
-    path: str
-    sha256: str
+def _pipeline_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", text) or text in RESERVED:
+        raise ValueError("must consist of lower-case letters, digits and '-', and not be a path of the HTTP API")
+    return text
 
 
-@dataclass(frozen=True)
-class Train:
-    """`backbone`: what a network for pictures begins from; without `weights`, from those installed, or Keras's own."""
+def _weights_path(path: str) -> str:
+    if "${" in path:
+        raise ValueError("${NAME} is not expanded here, only in [source]")
+    if not path or ("://" in path and not path.startswith(SCHEMES)):
+        raise ValueError(f"must be the path of a file, or begin with {', '.join(SCHEMES)}")
+    return path
 
-    budget_s: float = 300
+
+Text = Annotated[str, AfterValidator(_text)]
+FolderName = Annotated[str, AfterValidator(_text), AfterValidator(folder_name)]
+Positive = Annotated[Number, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+def _shown(column: str) -> str:
+    return column.replace("_", " ")
+
+
+# An unknown key is a mistake, most often a misspelt one.
+FILE = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class TomlTable(BaseModel):
+    """A table of a pipeline file."""
+
+    model_config = FILE
+
+
+class Title(TomlTable, contract.Title):
+    """A text in English and Spanish; without Spanish the English text is used."""
+
+    model_config = FILE
+
+    es: str = Field(default_factory=lambda data: data["en"])
+
+
+class Source(TomlTable):
+    """Where the raw data come from. ${NAME} and ${NAME:-default} are resolved when fetch-batch collects."""
+
+    type: Literal["batch-api", "table", "images"]
+    url: str = Field("", description="batch-api: the address of the service")
+    path: str = Field("", description="table, images: a file, a folder, an archive, a URL or an s3:// prefix")
+    params: dict[str, str] = Field({}, description="batch-api: query parameters")
+    batches: Count | None = Field(None, description="batch-api: how many make the collection complete")
+    samples_per_batch: Count = Field(1, description="batch-api: requests in one window")
+    examples_per_fetch: Count = Field(500, description="table, images: rows or pictures in one fetch")
+    min_interval_s: Annotated[Number, Field(ge=0)] = Field(60, description="seconds between two fetches at least")
+
+
+class Column(TomlTable, contract.Column):
+    """A column of a table, in the source's order. Without a title its name is shown."""
+
+    model_config = FILE
+
+    name: Text
+    title: Title = Field(default_factory=lambda data: Title(en=_shown(data["name"])))
+    cyclic: Positive | None = Field(
+        None, description="the period of a number that wraps around, such as 360 for degrees"
+    )
+    values: list[Text] | None = Field(None, description="closes the list of categories")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spanish_title_alone(cls, given: Any) -> Any:
+        match given:
+            case {"name": str(name), "title": {"es": str(spanish)} as title} if "en" not in title:
+                return {**given, "title": {"en": _shown(name), "es": spanish}}
+        return given
+
+
+class Label(TomlTable, contract.Label):
+    """A class. `folders`: further names of the folders that hold its pictures."""
+
+    model_config = FILE
+
+    value: Text
+    en: str = Field(default_factory=lambda data: data["value"])
+    es: str = Field(default_factory=lambda data: data["en"])
+    folders: list[FolderName] = []
+
+
+class Target(TomlTable):
+    column: str = Field("", description="kind tabular: the column that holds the label")
+    labels: Annotated[list[Label], Field(min_length=2)]
+
+
+class Trigger(TomlTable):
+    new_examples: Count = 1000
+
+
+class Weights(TomlTable):
+    """The file that a backbone's weights are read from: a path, an http(s) URL or an s3:// key, known by its sha256."""
+
+    path: Annotated[str, AfterValidator(_weights_path)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
+
+
+def _weights_kind(given: Any) -> str:
+    return "published" if isinstance(given, str) else "file"
+
+
+WeightsKey = Annotated[
+    Annotated[Weights, Tag("file")] | Annotated[Literal["imagenet"], Tag("published")], Discriminator(_weights_kind)
+]
+
+
+class Train(TomlTable):
+    """`backbone`: what a network for pictures starts from; without `weights`, its published ones."""
+
+    budget_s: Positive = 300
     seed: int = 7
-    image_size: int = 0
-    backbone: str = ""
-    weights: Weights | None = None
+    image_size: Annotated[int, Field(ge=32, le=512)] | None = None
+    backbone: Backbone | None = None
+    weights: WeightsKey | None = None
 
 
-@dataclass(frozen=True)
-class Gate:
-    metric: str = "macro_f1"
-    floor: float = 0.5
-    min_gain: float = 0.002
+class Gate(TomlTable):
+    metric: Literal["accuracy", "macro_f1"] = "macro_f1"
+    floor: Number = 0.5
+    min_gain: Number = 0.002
 
 
-@dataclass(frozen=True)
-class Pipeline:
+class PipelineHead(BaseModel):
+    """What classify needs of a pipeline file; the contract of the champion has the rest."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    name: Annotated[str, AfterValidator(_pipeline_name)]
+    kind: Kind
+    title: Title
+
+
+class Pipeline(PipelineHead):
     """One task. `columns` are in the source's order, the target among them; empty for kind image."""
 
-    name: str
-    kind: str
-    title: dict[str, str]
+    model_config = ConfigDict(extra="forbid", title="Sabueso pipeline")
+
     source: Source
-    columns: tuple[Column, ...]
-    target: str
-    labels: tuple[Label, ...]
-    new_examples: int
-    train: Train
-    gate: Gate
+    columns: list[Column] = []
+    target: Target
+    trigger: Trigger = Trigger()
+    train: Train = Train()
+    gate: Gate = Gate()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _picture_defaults(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("kind") != "image" or not isinstance(given.get("train", {}), dict):
+            return given
+        train = {"backbone": INSTALLED, **given.get("train", {})}
+        size = FROM_SCRATCH_IMAGE_SIZE if train["backbone"] == FROM_SCRATCH else IMAGE_SIZE
+        return {**given, "train": {"image_size": size, **train}}
 
     @property
-    def inputs(self) -> tuple[Column, ...]:
+    def inputs(self) -> list[Column]:
         """The columns that a caller gives: all but the target."""
-        return tuple(column for column in self.columns if column.name != self.target)
+        return [column for column in self.columns if column.name != self.target.column]
 
     @property
-    def pretrained(self) -> bool:
-        """Whether its network begins from one that knows pictures already."""
-        return self.kind == "image" and self.train.backbone != NOTHING
-
-    def input_columns(self) -> list[dict[str, Any]]:
-        """The columns that a caller gives, as they stand in a contract."""
-        return [
-            {key: value for key, value in asdict(column).items() if value not in (None, "")} for column in self.inputs
-        ]
+    def labels(self) -> list[Label]:
+        return self.target.labels
 
     @property
     def label_values(self) -> tuple[str, ...]:
         return tuple(label.value for label in self.labels)
 
+    @property
+    def image_size(self) -> int:
+        """Only for kind image; raises TypeError otherwise."""
+        if self.train.image_size is None:
+            raise TypeError(f"{self.name} has no pictures")
+        return self.train.image_size
 
-def resolve(text: str, environment: Mapping[str, str]) -> str:
-    """Put the environment's values at ${NAME} and ${NAME:-default}. Raises SourceUnavailable if one is missing."""
+    @property
+    def backbone(self) -> str:
+        """Of kind image; empty for rows."""
+        return self.train.backbone or ""
 
-    def value(match: re.Match[str]) -> str:
-        name, default = match.groups()
-        found = environment.get(name) or default
-        if not found:
-            raise SourceUnavailable(f"the pipeline's source needs the variable {name}, which is not set")
-        return found
+    @property
+    def weights(self) -> Weights | None:
+        """The file to read the backbone's weights from, if not the published ones."""
+        return self.train.weights if isinstance(self.train.weights, Weights) else None
 
-    return _PLACE.sub(value, text)
-
-
-def _column(raw: dict[str, Any]) -> Column:
-    title = raw.get("title", {})
-    english = title.get("en", raw["name"].replace("_", " "))
-    values = raw.get("values")
-    return Column(
-        name=raw["name"],
-        type=raw["type"],
-        title={"en": english, "es": title.get("es", english)},
-        unit=raw.get("unit", ""),
-        min=raw.get("min"),
-        max=raw.get("max"),
-        cyclic=raw.get("cyclic"),
-        values=None if values is None else tuple(values),
-    )
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether its network starts from one that knows pictures already."""
+        return self.kind == "image" and self.train.backbone != FROM_SCRATCH
 
 
-def _train(raw: dict[str, Any], kind: str) -> Train:
-    weights = raw.get("weights")
-    found = Weights(weights["path"], weights["sha256"].lower()) if isinstance(weights, dict) else None
-    defaults: dict[str, Any] = {}
-    if kind == "image":
-        backbone = raw.get("backbone", INSTALLED)
-        defaults = {"backbone": backbone, "image_size": NOTHING_SIZE if backbone == NOTHING else IMAGE_SIZE}
-    return Train(**{**defaults, **raw, "weights": found})
+P = TypeVar("P", bound=PipelineHead)
 
 
-def make_pipeline(raw: dict[str, Any]) -> Pipeline:
-    """A Pipeline from a parsed pipeline file that `check` found right."""
-    labels = raw["target"]["labels"]
-    target = raw["target"].get("column", "")
-    title = raw["title"]
-    return Pipeline(
-        name=raw["name"],
-        kind=raw["kind"],
-        title={"en": title["en"], "es": title.get("es", title["en"])},
-        source=Source(**raw["source"]),
-        columns=tuple(_column(column) for column in raw.get("columns", [])),
-        target=target,
-        labels=tuple(
-            Label(
-                one["value"],
-                one.get("en", one["value"]),
-                one.get("es", one.get("en", one["value"])),
-                tuple(one.get("folders", ())),
-            )
-            for one in labels
-        ),
-        new_examples=raw.get("trigger", {}).get("new_examples", 1000),
-        train=_train(raw.get("train", {}), raw["kind"]),
-        gate=Gate(**raw.get("gate", {})),
-    )
-
-
-def read_pipelines(folder: Path) -> dict[str, Pipeline]:
-    """All pipelines of a folder by name.
-
-    Raises WrongSettings with every mistake of every file, each with its key.
-    """
-    pipelines: dict[str, Pipeline] = {}
-    errors: list[FieldError] = []
-    files = sorted(folder.glob("*.toml"))
-    if not files:
-        errors.append(FieldError(str(folder), "holds no pipeline file (NAME.toml)"))
-    for file in files:
-        try:
-            raw = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            errors.append(FieldError(file.name, f"not a TOML file: {error}"))
-            continue
-        wrong = check(raw, file.stem)
-        errors += [FieldError(f"{file.name}: {one.field}", one.detail) for one in wrong]
-        if not wrong:
-            pipelines[file.stem] = make_pipeline(raw)
-    if errors:
-        raise WrongSettings("The pipeline files", errors)
-    return pipelines
-
-
-def pick(pipelines: Mapping[str, Pipeline], name: str) -> Pipeline:
-    """The pipeline of that name. Raises NotFound, naming those that there are."""
+def pick(pipelines: Mapping[str, P], name: str) -> P:
+    """The pipeline of that name. Raises NotFound, listing the names that exist."""
     if name not in pipelines:
         raise NotFound(f"There is no pipeline {name!r}; there are: {', '.join(sorted(pipelines))}")
     return pipelines[name]

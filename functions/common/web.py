@@ -14,33 +14,34 @@ from werkzeug.exceptions import HTTPException
 
 from common.admission import Admission
 from common.errors import Malformed, MethodNotAllowed, NotFound, SabuesoError, TooLarge, Unauthorized, Unavailable
-from common.log import CALL_ID, LOG, REQUEST_ID, log
+from common.json_types import Json, JsonObject
+from common.logging import CALL_ID, LOG, REQUEST_ID, log
 from common.metrics import count_request, exposition
 from common.settings import Settings
 
 TYPES = "urn:sabueso:problem:"
-# Asked every few seconds: neither logged nor refused.
-QUIET = ("healthz", "readyz", "metrics")
-LONGEST_CALL_ID = 100
-as_text = json.JSONEncoder(separators=(",", ":")).encode
+# Polled every few seconds: neither logged nor refused.
+PROBES = ("healthz", "readyz", "metrics")
+MAX_CALL_ID = 100
+to_json = json.JSONEncoder(separators=(",", ":")).encode
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _HTTP = {404: NotFound, 405: MethodNotAllowed, 413: TooLarge}
 
 
 def make_app(
-    name: str, settings: Settings, openapi: dict[str, Any], ready: Callable[[], str | None] = lambda: None
+    name: str, settings: Settings, openapi: JsonObject, not_ready: Callable[[], str | None] = lambda: None
 ) -> Flask:
-    """An app with /healthz, /readyz, /metrics and /openapi.json; `ready` says what is still missing, or None."""
+    """An app with /healthz, /readyz, /metrics and /openapi.json. `not_ready` says what is missing, or None."""
     app = Flask(name, static_folder=None)
-    admission = app.extensions["admission"] = Admission(settings)
-    app.wsgi_app = admission.around(app.wsgi_app)  # type: ignore[method-assign, assignment]
+    admission = Admission(settings)
+    app.wsgi_app = admission.wrap(app.wsgi_app)  # type: ignore[method-assign, assignment]
 
     @app.before_request
     def begin() -> None:
         g.began = time.perf_counter()
         REQUEST_ID.set(secrets.token_hex(8))
-        CALL_ID.set(request.headers.get("X-Call-Id", "")[:LONGEST_CALL_ID] or None)
-        if request.endpoint in QUIET:
+        CALL_ID.set(request.headers.get("X-Call-Id", "")[:MAX_CALL_ID] or None)
+        if request.endpoint in PROBES:
             return
         if request.content_length or "Transfer-Encoding" in request.headers:
             request.environ["wsgi.input"] = admission.read_body(request.environ)
@@ -53,15 +54,16 @@ def make_app(
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.method in METHODS else "other"
         count_request(name, route, method, response.status_code, took)
-        if response.status_code >= 400 and request.endpoint not in QUIET:  # all are counted; the gateway logs calls too
-            log(request.method, path=request.path, status=response.status_code, ms=round(took * 1000, 1))
+        if response.status_code >= 400 and request.endpoint not in PROBES:
+            status, ms = response.status_code, round(took * 1000, 1)
+            log("request failed", method=request.method, path=request.path, status=status, ms=ms)
         response.headers["X-Request-Id"] = REQUEST_ID.get() or ""
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
     @app.errorhandler(Exception)
     def boundary(error: Exception) -> Response:
-        response = problem(_known(error))
+        response = problem(_own_error(error))
         if isinstance(error, HTTPException):
             response.headers.extend((name, value) for name, value in error.get_headers() if name == "Allow")
         return response
@@ -72,7 +74,7 @@ def make_app(
 
     @app.get("/readyz")
     def readyz() -> Response:
-        missing = ready()
+        missing = not_ready()
         if missing is not None:
             raise Unavailable(f"not ready yet: {missing}")
         return _json({"status": "ok", "deployment": settings.deployment})
@@ -88,8 +90,8 @@ def make_app(
     return app
 
 
-def _known(error: Exception) -> Exception:
-    """What Flask says of a request (no such address), as one of our errors."""
+def _own_error(error: Exception) -> Exception:
+    """Flask's errors (such as 404) as ours."""
     if not isinstance(error, HTTPException):
         return error
     kind = _HTTP.get(error.code or 500, Malformed if (error.code or 500) < 500 else SabuesoError)
@@ -97,10 +99,10 @@ def _known(error: Exception) -> Exception:
 
 
 def problem(error: Exception) -> Response:
-    """The problem document of an error (RFC 9457). An unforeseen one is logged with its traceback."""
+    """The problem document of an error (RFC 9457). An unexpected error is logged with its traceback."""
     if not isinstance(error, SabuesoError):
-        LOG.error("unforeseen %s", type(error).__name__, exc_info=error)
-        error = SabuesoError("Something went wrong on our side; the function's log has more under this request_id.")
+        LOG.error("unexpected error", exc_info=error)
+        error = SabuesoError("An internal error occurred; the function's log has details under this request_id.")
     body = {
         "type": TYPES + error.kind,
         "status": error.status,
@@ -117,29 +119,30 @@ def problem(error: Exception) -> Response:
     return Response(json.dumps(body), error.status, headers, mimetype="application/problem+json")
 
 
-def _json(body: Any, status: int = 200) -> Response:
-    return Response(as_text(body) + "\n", status, mimetype="application/json")
+def _json(body: Json, status: int = 200) -> Response:
+    return Response(to_json(body) + "\n", status, mimetype="application/json")
 
 
-def answer(status: int = 200, **body: Any) -> Response:
+def answer(body: JsonObject, status: int = 200) -> Response:
     """A JSON answer with the request's id."""
     return _json({**body, "request_id": REQUEST_ID.get()}, status)
 
 
-def need_token(settings: Settings) -> None:
+def require_token(settings: Settings) -> None:
     """Raises Unauthorized unless the request carries the secret `train-token`."""
     given = request.headers.get("Authorization", "")
-    wanted = f"Bearer {settings.secret('train-token')}"
-    if not hmac.compare_digest(given.encode(), wanted.encode()):
+    expected = f"Bearer {settings.secret('train-token')}"
+    if not hmac.compare_digest(given.encode(), expected.encode()):
         raise Unauthorized("Send the header `Authorization: Bearer TOKEN` with the secret train-token.")
 
 
-def json_body(default: Any = None) -> Any:
-    """The request's body as JSON, or `default` if it is empty. Raises Malformed."""
+def json_object() -> dict[str, Any]:
+    """The request's body as a JSON object, empty if there is none. Raises Malformed."""
     raw = request.get_data()
-    if not raw.strip() and default is not None:
-        return default
-    return read_json(raw)
+    body = read_json(raw) if raw.strip() else {}
+    if not isinstance(body, dict):
+        raise Malformed("the body must be a JSON object")
+    return body
 
 
 def read_json(raw: bytes) -> Any:

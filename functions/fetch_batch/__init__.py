@@ -1,1 +1,1 @@
-"""Collects what the sources give out: each sample stored at most once, none lost unreported."""
+"""Collects samples from sources: each is stored at most once, and a lost one is reported."""

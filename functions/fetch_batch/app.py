@@ -1,66 +1,79 @@
-"""fetch-batch: `POST /` (all pipelines) and `POST /<pipeline>` collect now; `GET /<pipeline>` tells the state."""
+"""fetch-batch: `POST /` (all pipelines) and `POST /<pipeline>` collect now; `GET /<pipeline>` shows the state."""
 
 from __future__ import annotations
 
-from typing import Any
+import time
 
 from flask import Flask, Response
 
-from common.datasets import distinct_examples
-from common.errors import SourceChanged
-from common.executions import has_ended, history
-from common.leases import held_by
-from common.objects import Objects, open_objects
-from common.pipelines import Pipeline, pick, read_pipelines
-from common.settings import Settings
+from common.pipeline_files import read_pipelines
+from common.pipelines import Pipeline, pick
+from common.storage.dataset import count_examples
+from common.storage.executions import history
+from common.storage.object_store import ObjectStore
+from common.storage.open_store import open_store
+from common.storage.training_record import TrainingRecord
+from common.storage.trainings import is_training
 from common.web import answer, make_app
-from fetch_batch.collect import Collector, deadline, result_of
+from fetch_batch.collect import Collector
+from fetch_batch.errors import SourceChanged
 from fetch_batch.openapi import OPENAPI
-from fetch_batch.state import describe, is_complete
-from fetch_batch.trigger import ask_train, reason_to_train, utc_now
+from fetch_batch.result import FetchResult
+from fetch_batch.settings import FetchSettings
+from fetch_batch.status import collection_status, is_complete
+from fetch_batch.trigger import call_train, reason_to_train, utc_now
 
 
-def create_app(settings: Settings, objects: Objects | None = None) -> Flask:
-    """The Flask app. Raises WrongSettings if settings or pipeline files can't be used."""
-    store = objects or open_objects(settings)
+def check(settings: FetchSettings) -> None:
+    """What must be right before the worker starts. Raises WrongSettings."""
+    read_pipelines(settings.pipelines)
+    open_store(settings)
+
+
+def create_app(settings: FetchSettings, store: ObjectStore | None = None) -> Flask:
+    """The Flask app. Raises WrongSettings if settings or pipeline files are invalid."""
+    store = store or open_store(settings)
     pipelines = read_pipelines(settings.pipelines)
     collector = Collector(settings, store, pipelines)
     app = make_app("fetch-batch", settings, OPENAPI)
 
-    def fetch(pipeline: Pipeline, until: float) -> dict[str, Any]:
+    def fetch(pipeline: Pipeline, until: float) -> FetchResult:
         result = collector.collect(pipeline, until)
-        if settings.trigger == "on":
-            result["training"] = _trigger(pipeline)
-        return result
+        return result.with_training(trigger(pipeline)) if settings.trigger == "on" else result
 
-    def _trigger(pipeline: Pipeline) -> str | None:
+    def trigger(pipeline: Pipeline) -> str | None:
         dataset = collector.dataset(pipeline.name)
-        held = held_by(store, f"jobs/{pipeline.name}/train.json") is not None
-        trainings = history(store, pipeline.name, "train", most=10)
-        attempts, busy = [record.body for record in trainings], held and not has_ended(trainings)
-        complete = is_complete(pipeline, dataset)
-        reason = reason_to_train(pipeline, distinct_examples(dataset.samples()), complete, attempts, busy, utc_now())
-        return None if reason is None else f"{reason}: {ask_train(pipeline.name, settings)}"
+        busy = is_training(store, pipeline.name)  # first: a training that ends now is then in `attempts` as ended
+        attempts = [execution.record for execution in history(store, pipeline.name, TrainingRecord, limit=10)]
+        complete, examples = is_complete(pipeline, dataset), count_examples(dataset.samples())
+        reason = reason_to_train(pipeline, examples, complete, attempts, busy, utc_now())
+        return None if reason is None else f"{reason}: {call_train(pipeline.name, settings)}"
 
     @app.post("/")
     def collect_all() -> Response:
-        results = []
-        until = deadline(settings.fetch_s)
+        results: list[FetchResult] = []
+        until = time.monotonic() + settings.fetch_s
         for left, pipeline in zip(range(len(pipelines), 0, -1), pipelines.values(), strict=True):
-            share = deadline((until - deadline(0)) / left)
+            now = time.monotonic()
+            pipeline_until = now + (until - now) / left  # an equal share of the time that is left
             try:
-                results.append(fetch(pipeline, share))
+                results.append(fetch(pipeline, pipeline_until))
             except SourceChanged as error:  # one pipeline's mistake must not keep the others from their data
-                results.append(result_of(pipeline, "source-unavailable", error.detail))
-        return answer(results=results)
+                results.append(FetchResult.without_fetch(pipeline.name, "source-unavailable", error.detail))
+        return _answer(results)
 
     @app.post("/<name>")
     def collect_one(name: str) -> Response:
-        return answer(results=[fetch(pick(pipelines, name), deadline(settings.fetch_s))])
+        pipeline = pick(pipelines, name)
+        return _answer([fetch(pipeline, time.monotonic() + settings.fetch_s)])
 
     @app.get("/<name>")
-    def state(name: str) -> Response:
+    def status(name: str) -> Response:
         pipeline = pick(pipelines, name)
-        return answer(**describe(pipeline, collector.dataset(name), store, collector.waiting(name).intents()))
+        return answer(collection_status(pipeline, collector.dataset(name), collector.outbox(name).intents()))
 
     return app
+
+
+def _answer(results: list[FetchResult]) -> Response:
+    return answer({"results": [result.model_dump() for result in results]})

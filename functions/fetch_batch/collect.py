@@ -4,150 +4,160 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from common.datasets import Dataset
-from common.errors import AlreadyRunning, Conflict, SourceChanged, SourceUnavailable, TooSoon
-from common.executions import begin, history, timestamp
-from common.leases import acquire
-from common.objects import Objects
-from common.pipelines import Pipeline, resolve
-from common.settings import Settings
-from fetch_batch.batch_api import BatchApi
-from fetch_batch.images import collect_images
-from fetch_batch.state import is_complete
-from fetch_batch.table import collect_table
-from fetch_batch.tally import Tally
-from fetch_batch.waiting import Waiting
+from common.errors import AlreadyRunning, Conflict, TooSoon
+from common.pipelines import Pipeline
+from common.storage import keys
+from common.storage.dataset import Dataset, SourceDocument
+from common.storage.executions import Execution, begin, newest
+from common.storage.leases import LeaseHeld, acquire
+from common.storage.object_store import ObjectStore
+from common.timestamps import timestamp
+from fetch_batch.errors import SourceChanged, SourceUnavailable
+from fetch_batch.fetch_stats import FetchStats
+from fetch_batch.outbox import Outbox
+from fetch_batch.record import FetchRecord
+from fetch_batch.result import FetchResult
+from fetch_batch.settings import FetchSettings
+from fetch_batch.sources.batch_api import BatchApi
+from fetch_batch.sources.images import collect_images
+from fetch_batch.sources.table import collect_table
+from fetch_batch.sources.variables import resolve
+from fetch_batch.status import is_complete
+
+HOLDER = "fetch-batch"
 
 
 @dataclass
 class Collector:
     """Fetches into one object store; keeps what it has read of each dataset."""
 
-    settings: Settings
-    objects: Objects
+    settings: FetchSettings
+    store: ObjectStore
     pipelines: Mapping[str, Pipeline]
     _datasets: dict[str, Dataset] = field(default_factory=dict)
 
     def dataset(self, name: str) -> Dataset:
-        return self._datasets.setdefault(name, Dataset(self.objects, name))
+        return self._datasets.setdefault(name, Dataset(self.store, name))
 
-    def waiting(self, name: str) -> Waiting:
-        return Waiting(self.settings, name)
+    def outbox(self, name: str) -> Outbox:
+        return Outbox(self.settings, name)
 
-    def collect(self, pipeline: Pipeline, until: float) -> dict[str, Any]:
-        """Fetch now; the result as fetch-batch answers it. Raises StoreUnavailable, SourceChanged."""
+    def collect(self, pipeline: Pipeline, until: float) -> FetchResult:
+        """Fetch now. Raises StoreUnavailable, SourceChanged."""
         dataset = self.dataset(pipeline.name)
         complete = pipeline.source.type == "batch-api" and is_complete(pipeline, dataset)
         try:
-            named = self._named(pipeline)
+            source = self._configured_source(pipeline)
         except SourceUnavailable as error:
             if not complete:
-                return result_of(pipeline, "source-unavailable", error.detail)
-            named = None
+                return FetchResult.without_fetch(pipeline.name, "source-unavailable", error.detail)
+            source = None
         stored = dataset.source()
-        if stored is not None and named is not None and {key: stored[key] for key in named} != named:
-            raise SourceChanged(_changed(pipeline.name, stored, named))
-        if named is None or (complete and not self.waiting(pipeline.name).intents()):
-            return result_of(pipeline, "complete", "the collection is complete")
+        if stored is not None and source is not None and not stored.is_same_place(source):
+            raise SourceChanged(_describe_change(pipeline.name, stored, source))
+        if source is None or (complete and not self.outbox(pipeline.name).intents()):
+            return FetchResult.without_fetch(pipeline.name, "complete", "the collection is complete")
         interval = self.settings.min_interval_s or pipeline.source.min_interval_s
-        key = f"jobs/{pipeline.name}/fetch.json"
+        key = keys.lease(pipeline.name, "fetch")
         try:
-            lease = acquire(self.objects, key, f"fetch-batch {timestamp()}", self.settings.lease_s, interval)
+            lease = acquire(self.store, key, f"{HOLDER} {timestamp()}", self.settings.lease_s, interval)
         except TooSoon as error:
-            return result_of(pipeline, "too-soon", error.detail)
-        except AlreadyRunning as error:
-            return result_of(pipeline, "too-soon", f"another fetch is at it: {error.detail}")
+            return FetchResult.without_fetch(pipeline.name, "too-soon", error.detail)
+        except LeaseHeld as error:
+            since = error.holder.removeprefix(f"{HOLDER} ")
+            return FetchResult.without_fetch(pipeline.name, "too-soon", f"another fetch has been running since {since}")
+        except AlreadyRunning:
+            return FetchResult.without_fetch(pipeline.name, "too-soon", "another fetch has just started")
         with lease:
-            return self._fetch(pipeline, dataset, named, lease.nonce, until)
+            return self._fetch(pipeline, dataset, source, lease.nonce, until)
 
-    def _named(self, pipeline: Pipeline) -> dict[str, Any]:
-        """The source that pipeline file and environment name. Raises SourceUnavailable if a variable is missing."""
+    def _configured_source(self, pipeline: Pipeline) -> SourceDocument:
+        """The source in pipeline file and environment. Raises SourceUnavailable if a variable is missing."""
         source, environment = pipeline.source, self.settings.environment
-        location = resolve(source.url or source.path, environment)
-        params = {key: resolve(value, environment) for key, value in source.params.items()}
-        return {"type": source.type, "location": location, "params": params}
+        return SourceDocument(
+            type=source.type,
+            location=resolve(source.url or source.path, environment),
+            params={key: resolve(value, environment) for key, value in source.params.items()},
+        )
 
     def _fetch(
-        self, pipeline: Pipeline, dataset: Dataset, named: dict[str, Any], nonce: str, until: float
-    ) -> dict[str, Any]:
-        last = None
-        for last in history(self.objects, pipeline.name, "fetch-batch", most=1):
-            if last.body["state"] == "running":  # we hold the lease, so whoever wrote this is gone
-                with contextlib.suppress(Conflict):  # it was only slow, and has just ended it itself
-                    last.end("interrupted", message="the process ended before the fetch did")
-        tally = Tally()
-        first = {"status": None, "lease": nonce, **tally.counts(), "message": ""}
-        record = begin(self.objects, pipeline.name, "fetch-batch", first)
-        status = None
+        self, pipeline: Pipeline, dataset: Dataset, source: SourceDocument, nonce: str, until: float
+    ) -> FetchResult:
+        last = self._close_interrupted(pipeline)
+        stats, status = FetchStats(), None
+        execution = begin(self.store, pipeline.name, FetchRecord.new(lease=nonce))
         try:
-            self._from_source(pipeline, dataset, named, tally, nonce, until)
-            status = tally.status()
+            self._from_source(pipeline, dataset, source, stats, nonce, until)
+            status = stats.status()
         except SourceUnavailable as error:
-            tally.message, status = error.detail, "collected" if tally.stored else "source-unavailable"
+            stats.message, status = error.detail, "collected" if stats.stored else "source-unavailable"
         except SourceChanged as error:
-            tally.message, status = error.detail, "source-unavailable"
+            stats.message, status = error.detail, "source-unavailable"
             raise
         finally:
             state = "finished" if status else "interrupted"
             with contextlib.suppress(Conflict):  # a later fetch that took our expired lease has closed it
-                record.end(state, status=status, **tally.counts(), message=tally.message)
-        if status == "complete" and last is not None and last.body["status"] == "complete":
-            self.objects.delete(record.key)  # looked again and found nothing new: one such record is enough
-        return _result(pipeline, status, tally)
+                execution.end(state, status=status, **stats.counts(), message=stats.message)
+        if status == "complete" and last is not None and last.record.status == "complete":
+            self.store.delete(execution.key)  # nothing new again: one such record is enough
+        return FetchResult.of(pipeline.name, status, stats)
+
+    def _close_interrupted(self, pipeline: Pipeline) -> Execution[FetchRecord] | None:
+        """The last execution. If it still says running, its process died: we hold the lease."""
+        last = newest(self.store, pipeline.name, FetchRecord)
+        if last is not None and last.record.is_running:
+            with contextlib.suppress(Conflict):  # it was only slow, and has just ended it itself
+                last.end("interrupted", message="the process ended before the fetch did")
+        return last
 
     def _from_source(
-        self, pipeline: Pipeline, dataset: Dataset, named: dict[str, Any], tally: Tally, nonce: str, until: float
+        self,
+        pipeline: Pipeline,
+        dataset: Dataset,
+        source: SourceDocument,
+        stats: FetchStats,
+        nonce: str,
+        until: float,
     ) -> None:
-        source, location, params = pipeline.source, named["location"], named["params"]
-        stored = dataset.source()
-
-        def on_source(made_up: bool) -> None:
-            nonlocal stored
-            if stored is None:
-                stored = {**named, "made_up": made_up, "since": timestamp()}
-                try:
-                    dataset.set_source(stored)
-                except Conflict:
-                    stored = dataset.source()
-            if stored is not None and stored["made_up"] != made_up:
-                raise SourceChanged(_changed(pipeline.name, stored, {**named, "made_up": made_up}))
-
+        check, settings = _source_check(pipeline, dataset, source), self.settings
         if source.type == "batch-api":
-            wanted = self.settings.samples_per_batch or source.samples_per_batch
-            BatchApi(pipeline, dataset, location, params, self.waiting(pipeline.name)).collect(
-                tally, nonce, wanted, until, self.settings.source_timeout_s, on_source
-            )
+            wanted = settings.samples_per_batch or pipeline.source.samples_per_batch
+            api = BatchApi(pipeline, dataset, source.location, source.params, self.outbox(pipeline.name), check)
+            api.collect(stats, nonce, wanted, until, settings.source_timeout_s)
         elif source.type == "table":
-            collect_table(pipeline, dataset, location, self.settings, tally, on_source)
+            collect_table(pipeline, dataset, source.location, settings, stats, check)
         else:
-            collect_images(pipeline, dataset, location, self.settings, tally, until, on_source)
+            collect_images(pipeline, dataset, source.location, settings, stats, until, check)
 
 
-def _result(pipeline: Pipeline, status: str | None, tally: Tally) -> dict[str, Any]:
-    return {"pipeline": pipeline.name, "status": status, **tally.counts(), "training": None, "message": tally.message}
+def _source_check(pipeline: Pipeline, dataset: Dataset, source: SourceDocument) -> Callable[[bool], None]:
+    """Called with whether the data are made up, before the first are stored. Raises SourceChanged."""
+    stored = dataset.source()
+
+    def check(made_up: bool) -> None:
+        nonlocal stored
+        if stored is None:
+            stored = source.model_copy(update={"made_up": made_up, "since": timestamp()})
+            try:
+                dataset.set_source(stored)
+            except Conflict:
+                stored = dataset.source()
+        if stored is not None and stored.made_up != made_up:
+            given = source.model_copy(update={"made_up": made_up})
+            raise SourceChanged(_describe_change(pipeline.name, stored, given))
+
+    return check
 
 
-def result_of(pipeline: Pipeline, status: str, message: str) -> dict[str, Any]:
-    """The result of a fetch that asked for nothing."""
-    return _result(pipeline, status, Tally(message=message))
-
-
-def _changed(pipeline: str, stored: dict[str, Any], named: dict[str, Any]) -> str:
-    def told(source: dict[str, Any]) -> str:
-        kind = " (made-up data)" if source.get("made_up") else ""
-        return f"{source['location']} {json.dumps(source['params'])}{kind}"
+def _describe_change(pipeline: str, stored: SourceDocument, given: SourceDocument) -> str:
+    def describe(source: SourceDocument) -> str:
+        return f"{source.location} {json.dumps(source.params)}{' (made-up data)' if source.made_up else ''}"
 
     return (
-        f"the stored data of {pipeline} come from {told(stored)}, but its source is now {told(named)}. Nothing was "
-        f"fetched, so that the two are not mixed: set the old source again, or use another SABUESO_STORE (or --home), "
-        f"or move datasets/{pipeline}/ away."
+        f"the stored data of {pipeline} come from {describe(stored)}, but its source is now {describe(given)}. Nothing "
+        "was fetched, so that the two are not mixed: restore the old source, use another SABUESO_STORE (or --home), or "
+        f"move {keys.dataset(pipeline)} away."
     )
-
-
-def deadline(seconds: float) -> float:
-    return time.monotonic() + seconds

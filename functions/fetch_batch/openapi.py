@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from common.describe import call, document
+from common.openapi import document, operation
 
 OPENAPI = document(
     "fetch-batch",
-    "Collects what the pipelines' sources give out.",
+    "Collects new data from the pipelines' sources.",
     {
-        "/": {"post": call("collect_all", "Collect now, all pipelines", "fetch_results")},
+        "/": {"post": operation("collect_all", "Collect now, all pipelines", "fetch_results")},
         "/{pipeline}": {
-            "post": call("collect", "Collect now, one pipeline", "fetch_results", problems=(404, 409)),
-            "get": call(
+            "post": operation("collect", "Collect now, one pipeline", "fetch_results", problems=(404, 409)),
+            "get": operation(
                 "get_collection",
                 "What is collected, what is missing, and the history",
                 "fetch_status",

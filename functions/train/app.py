@@ -1,4 +1,4 @@
-"""train: `POST /<pipeline>` starts a job (202), `GET` tells of it; cancel, promote, rollback."""
+"""train: `POST /<pipeline>` starts a job (202), `GET` shows its progress; cancel, promote, rollback."""
 
 from __future__ import annotations
 
@@ -7,96 +7,112 @@ from typing import Any
 from flask import Flask, Response
 
 from common.errors import AlreadyRunning, FieldError, Malformed
-from common.executions import has_ended, history
-from common.leases import held_by
-from common.objects import Objects, open_objects
-from common.pipelines import Pipeline, pick, read_pipelines
-from common.registry import Registry
-from common.settings import Settings
-from common.web import answer, json_body, make_app, need_token
-from train.judge.champion import ensure_idle, promote, rollback
-from train.launch import FIRST, Launcher
+from common.json_types import Json
+from common.pipeline_files import read_pipelines
+from common.pipelines import Pipeline, pick
+from common.storage.executions import history, newest
+from common.storage.object_store import ObjectStore
+from common.storage.open_store import open_store
+from common.storage.training_record import TrainingRecord
+from common.storage.trainings import is_training
+from common.web import answer, json_object, make_app, require_token
 from train.openapi import OPENAPI
+from train.promote import promote
+from train.registry import VersionRegistry
+from train.rollback import rollback
+from train.settings import TrainSettings
+from train.supervisor import Supervisor
 
-SHOWN = (
+SHOWN = {
     *("id", "state", "progress", "stage", "metrics", "decision", "reason", "version", "run_id", "run_url"),
     *("snapshot", "examples", "started", "ended", "resumed_from"),
-)
-IDLE = {**FIRST, "id": None, "state": "idle", "stage": "", "started": None, "ended": None}
+}
 
 
-def create_app(settings: Settings, objects: Objects | None = None) -> Flask:
-    """The Flask app. Raises WrongSettings if settings or pipeline files can't be used."""
-    store = objects or open_objects(settings)
+def check(settings: TrainSettings) -> None:
+    """What must be right before the worker starts. Raises WrongSettings."""
+    read_pipelines(settings.pipelines)
+    open_store(settings)
+
+
+def create_app(settings: TrainSettings, store: ObjectStore | None = None) -> Flask:
+    """The Flask app. Raises WrongSettings if settings or pipeline files are invalid."""
+    store = store or open_store(settings)
     pipelines = read_pipelines(settings.pipelines)
-    launcher = Launcher(settings, store)
-    registry = Registry(settings)
+    supervisor = Supervisor(settings, store)
+    registry = VersionRegistry(settings)
     app = make_app("train", settings, OPENAPI)
-    app.extensions["before_end"] = launcher.end
+    app.extensions["before_end"] = supervisor.shut_down
 
-    def status(pipeline: Pipeline) -> dict[str, Any]:
-        records = [record.body for record in history(store, pipeline.name, "train")]
-        newest = records[0] if records else IDLE
-        shown = [{key: record.get(key) for key in SHOWN} for record in records]
-        return {"pipeline": pipeline.name, **{key: newest.get(key) for key in SHOWN}, "history": shown}
+    def status(pipeline: Pipeline) -> dict[str, Json]:
+        shown = [_shown(execution.record) for execution in history(store, pipeline.name, TrainingRecord)]
+        return {"pipeline": pipeline.name, **(shown[0] if shown else _never_trained()), "history": shown}
 
-    def busy(pipeline: Pipeline) -> bool:
-        held = held_by(store, f"jobs/{pipeline.name}/train.json") is not None
-        return held and not has_ended(history(store, pipeline.name, "train", most=1))
+    def require_idle(pipeline: Pipeline) -> None:
+        """Raises AlreadyRunning if a training could move the alias."""
+        if is_training(store, pipeline.name):
+            raise AlreadyRunning(
+                f"a training of {pipeline.name} is running; wait for it or cancel it, then move the champion"
+            )
 
     @app.post("/<name>")
     def start(name: str) -> Response:
-        need_token(settings)
+        require_token(settings)
         pipeline = pick(pipelines, name)
-        force = _field(json_body({}), "force", bool, False)
+        force = _field(json_object(), "force", bool, False)
         try:
-            identity = launcher.start(pipeline, force)
+            identity = supervisor.start(pipeline, force)
         except AlreadyRunning:
-            running = status(pipeline)
-            raise AlreadyRunning(
-                f"training {running['id']} of {name} is running ({running['stage']}, {running['progress']:.0%}); "
-                f"GET train/{name} tells more"
-            ) from None
-        return answer(202, id=identity, state="running", pipeline=name)
+            last = newest(store, name, TrainingRecord)
+            running = f"training {last.record.id}" if last else "a training"
+            progress = f" ({last.record.stage}, {last.record.progress:.0%})" if last else ""
+            raise AlreadyRunning(f"{running} of {name} is running{progress}; see GET train/{name}") from None
+        return answer({"id": identity, "state": "running", "pipeline": name}, 202)
 
     @app.get("/<name>")
-    def tell(name: str) -> Response:
-        return answer(**status(pick(pipelines, name)))
+    def show(name: str) -> Response:
+        return answer(status(pick(pipelines, name)))
 
     @app.post("/<name>/cancel")
     def cancel(name: str) -> Response:
-        need_token(settings)
+        require_token(settings)
         pipeline = pick(pipelines, name)
-        launcher.cancel(name)
-        return answer(**status(pipeline))
+        supervisor.cancel(name)
+        return answer(status(pipeline))
 
     @app.post("/<name>/promote")
     def promote_version(name: str) -> Response:
-        need_token(settings)
+        require_token(settings)
         pipeline = pick(pipelines, name)
-        version = _field(json_body({}), "version", int, None)
-        ensure_idle(busy(pipeline), name)
+        version = _field(json_object(), "version", int, None)
+        require_idle(pipeline)
         previous = promote(store, registry, settings, name, str(version))
-        return answer(pipeline=name, champion=str(version), previous=previous)
+        return answer({"pipeline": name, "champion": str(version), "previous": previous})
 
     @app.post("/<name>/rollback")
     def roll_back(name: str) -> Response:
-        need_token(settings)
-        ensure_idle(busy(pick(pipelines, name)), name)
+        require_token(settings)
+        require_idle(pick(pipelines, name))
         champion, previous = rollback(store, registry, name)
-        return answer(pipeline=name, champion=champion, previous=previous)
+        return answer({"pipeline": name, "champion": champion, "previous": previous})
 
     return app
 
 
-def _field(body: Any, name: str, kind: type, default: Any) -> Any:
-    """One field of a JSON object. Raises Malformed, naming it."""
-    if not isinstance(body, dict):
-        raise Malformed("the body must be a JSON object")
-    unknown = [FieldError(key, "is not known here") for key in body if key != name]
+def _shown(record: TrainingRecord) -> dict[str, Json]:
+    return record.model_dump(mode="json", include=SHOWN)
+
+
+def _never_trained() -> dict[str, Json]:
+    return {**_shown(TrainingRecord.new(state="idle", stage="")), "id": None, "started": None}
+
+
+def _field(body: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+    """One field of a JSON object. Raises Malformed, naming it and every unknown one."""
+    errors = [FieldError(key, "unknown field") for key in body if key != name]
     value = body.get(name, default)
-    wrong = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
-    if unknown or wrong:
-        told = [*unknown, *([FieldError(name, f"must be {kind.__name__}")] if wrong else [])]
-        raise Malformed("; ".join(f"{one.field} {one.detail}" for one in told), tuple(told))
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        errors.append(FieldError(name, f"must be {kind.__name__}"))
+    if errors:
+        raise Malformed("; ".join(f"{error.field}: {error.detail}" for error in errors), tuple(errors))
     return value

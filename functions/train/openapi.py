@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from common.describe import call, document
+from common.json_types import JsonObject
+from common.openapi import document, operation
 
-_FORCE = {"application/json": {"schema": {"type": "object", "properties": {"force": {"type": "boolean"}}}}}
-_VERSION = {
+_FORCE: JsonObject = {"application/json": {"schema": {"type": "object", "properties": {"force": {"type": "boolean"}}}}}
+_VERSION: JsonObject = {
     "application/json": {
         "schema": {"type": "object", "properties": {"version": {"type": "integer"}}, "required": ["version"]}
     }
@@ -13,10 +14,10 @@ _VERSION = {
 
 OPENAPI = document(
     "train",
-    "Trains a pipeline's next version and decides who serves.",
+    "Trains the next version and decides which version serves.",
     {
         "/{pipeline}": {
-            "post": call(
+            "post": operation(
                 "train",
                 "Train now",
                 "train_accepted",
@@ -25,15 +26,17 @@ OPENAPI = document(
                 token=True,
                 problems=(404, 409),
             ),
-            "get": call("get_training", "The running or last execution, and history", "train_status", problems=(404,)),
+            "get": operation(
+                "get_training", "The running or last execution, and history", "train_status", problems=(404,)
+            ),
         },
         "/{pipeline}/cancel": {
-            "post": call("cancel", "Stop the running training", "train_status", token=True, problems=(404,))
+            "post": operation("cancel", "Stop the running training", "train_status", token=True, problems=(404,))
         },
         "/{pipeline}/promote": {
-            "post": call(
+            "post": operation(
                 "promote",
-                "Let a version serve",
+                "Promote a version to champion",
                 "alias_moved",
                 body=_VERSION,
                 token=True,
@@ -41,7 +44,9 @@ OPENAPI = document(
             )
         },
         "/{pipeline}/rollback": {
-            "post": call("rollback", "Back to the champion before", "alias_moved", token=True, problems=(404, 409, 422))
+            "post": operation(
+                "rollback", "Roll back to the previous champion", "alias_moved", token=True, problems=(404, 409, 422)
+            )
         },
     },
 )

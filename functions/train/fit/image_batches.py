@@ -1,4 +1,4 @@
-"""Augmented batches of pictures: random crops, mirror images, colours, and mixtures of two."""
+"""Augmented batches of pictures: random crops, mirror images, colour changes, and mixtures of two pictures."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ CROP_AREA = 0.25
 CROP_RATIO = (3 / 4, 4 / 3)
 COLOUR = 0.3
 MIX = 0.5
-AHEAD = 2  # batches
-# Of fewer pictures smaller batches are made: an epoch needs its steps.
-FEW = 1000
-# Epochs from which the augmentation is at its full strength: a short fit can't learn from pictures that hard.
-FULL_STRENGTH = 80
-# The first epochs see smaller pictures, at half the cost (Tan & Le 2021, arXiv:2104.00298).
+PREFETCHED = 2  # batches
+# Fewer pictures are split into smaller batches, so that an epoch has enough steps.
+MIN_FOR_LARGE_BATCHES = 1000
+# From this many epochs on, augmentation has its full strength: a short fit can't learn from such hard pictures.
+FULL_STRENGTH_EPOCHS = 80
+# The early epochs use smaller pictures, at half the cost (Tan & Le 2021, arXiv:2104.00298).
 LATE_SHARE, EARLY_SIZE, STRIDES = 0.4, 0.65, 16
-# Smaller ones keep too little to see, and cost hardly less.
-LEAST_SIZE = 32
+# Smaller pictures show too little and are hardly faster.
+MIN_SIZE = 32
 
 
 def cached_size(image_size: int) -> int:
-    """Side of the pictures kept for training: larger than the network's, so that crops keep their detail."""
+    """Size of the decoded training pictures: larger than the network's input, so that crops keep their detail."""
     return int(image_size * CACHE_GROWTH)
 
 
 class ImageBatches:
-    """Augmented batches: random crop, flip, colours, mixtures. Pictures are held decoded, as uint8."""
+    """Augmented batches of decoded uint8 pictures."""
 
-    epochs = 300
+    max_epochs = 300
     late_share = LATE_SHARE
     strength = 1.0
     late_from = 1
@@ -43,53 +43,59 @@ class ImageBatches:
     def __init__(self, inputs: np.ndarray, labels: np.ndarray, classes: int, seed: int, image_size: int) -> None:
         self.inputs, self.seed, self.image_size = inputs, seed, image_size
         self.targets = np.eye(classes, dtype=np.float32)[labels]
-        self.size = min(64 if len(inputs) >= FEW else 32, len(inputs))
-        self.steps = len(inputs) // self.size
-        self._augment = tf.function(_augment)
+        self.batch_size = min(64 if len(inputs) >= MIN_FOR_LARGE_BATCHES else 32, len(inputs))
+        self.steps_per_epoch = len(inputs) // self.batch_size
+        self.augment = tf.function(_augment)
 
-    def planned(self, epochs: int) -> None:
-        """Told the plan: the augmentation's strength and the pictures' size follow the number of epochs."""
-        self.strength = min(1.0, epochs / FULL_STRENGTH)
+    def set_epochs(self, epochs: int) -> None:
+        """Adapt the augmentation's strength and the schedule of picture sizes to the number of epochs."""
+        self.strength = min(1.0, epochs / FULL_STRENGTH_EPOCHS)
         self.late_from = round((1 - LATE_SHARE) * epochs)
 
     def side(self, epoch: int) -> int:
-        """Of the pictures of that epoch; while they are smaller a multiple of what the strides divide it by."""
+        """The size of that epoch's pictures. Reduced sizes are multiples of the network's total stride."""
         if epoch >= self.late_from:
             return self.image_size
-        return min(self.image_size, max(LEAST_SIZE, STRIDES * round(self.image_size * EARLY_SIZE / STRIDES)))
+        return min(self.image_size, max(MIN_SIZE, STRIDES * round(self.image_size * EARLY_SIZE / STRIDES)))
 
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]:
-        """Made beside the steps, ahead of them: by threads of its own, since tf.data takes many small steps' time."""
-        waiting: deque[Future[tuple[Any, Any]]] = deque()
-        with ThreadPoolExecutor(AHEAD) as pool:
-            for drawn in self._drawn(np.random.default_rng((self.seed, number))):
-                waiting.append(pool.submit(self._batch, self.side(number), *drawn))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+        """The batches of an epoch, prepared ahead by threads; tf.data slows down small steps."""
+        prefetched: deque[Future[tuple[Any, Any]]] = deque()
+        with ThreadPoolExecutor(PREFETCHED) as pool:
+            for random_choices in self._random_choices(np.random.default_rng((self.seed, number))):
+                prefetched.append(pool.submit(self._batch, self.side(number), *random_choices))
+                if len(prefetched) > PREFETCHED:
+                    yield prefetched.popleft().result()
+            while prefetched:
+                yield prefetched.popleft().result()
 
-    def _drawn(self, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
-        """Of each batch: the pictures' numbers, crops, colours, and which part of another picture comes in."""
-        order, span, half = generator.permutation(len(self.inputs)), COLOUR * self.strength, MIX * self.strength
-        for step in range(self.steps):
-            chosen = order[step * self.size : (step + 1) * self.size]
-            colours = generator.uniform(1 - span, 1 + span, (3, self.size, 1, 1, 1)).astype(np.float32)
-            yield chosen, _boxes(generator, self.size, self.strength), colours, *_parts(generator, self.size, half)
+    def _random_choices(self, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+        """For each batch: picture indices, crops, colour factors, and the windows and shares of the mixtures."""
+        order = generator.permutation(len(self.inputs))
+        span, max_mix = COLOUR * self.strength, MIX * self.strength
+        for step in range(self.steps_per_epoch):
+            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+            colours = generator.uniform(1 - span, 1 + span, (3, self.batch_size, 1, 1, 1)).astype(np.float32)
+            yield (
+                chosen,
+                _boxes(generator, self.batch_size, self.strength),
+                colours,
+                *_mixtures(generator, self.batch_size, max_mix),
+            )
 
-    def _batch(self, side: int, chosen: np.ndarray, *drawn: np.ndarray) -> tuple[Any, Any]:
-        given = (self.inputs[chosen], self.targets[chosen], *drawn)
-        return self._augment(side, *map(tf.constant, given))  # type: ignore[no-any-return]
+    def _batch(self, side: int, chosen: np.ndarray, *random_choices: np.ndarray) -> tuple[Any, Any]:
+        arrays = (self.inputs[chosen], self.targets[chosen], *random_choices)
+        return self.augment(side, *map(tf.constant, arrays))  # type: ignore[no-any-return]
 
 
 class FineTuning(ImageBatches):
-    """For a network that knows pictures already: gentler, and of one size throughout."""
+    """Batches for a pretrained network: weaker augmentation, one size throughout."""
 
-    epochs, late_share, strength = 10, 0.0, 0.3
+    max_epochs, late_share, strength = 10, 0.0, 0.3
     optimizer, learning_rate, smoothing = "adamw", 3e-4, 0.05
 
-    def planned(self, epochs: int) -> None:
-        """Nothing here depends on the plan."""
+    def set_epochs(self, epochs: int) -> None:
+        """Strength and size are the same for any number of epochs."""
 
     def side(self, epoch: int) -> int:
         return self.image_size
@@ -103,30 +109,31 @@ def _augment(
     pixels = grey + (pixels - grey) * colours[2]
     mean = tf.reduce_mean(pixels, axis=(1, 2, 3), keepdims=True)
     pixels = tf.clip_by_value(((pixels - mean) * colours[1] + mean) * colours[0], 0.0, 255.0)
-    at = (tf.range(side, dtype=tf.float32) + 0.5) / side
-    down, along = ((at >= windows[:, place, None]) & (at < windows[:, place + 2, None]) for place in (0, 1))
-    other = tf.cast(down[:, :, None, None] & along[:, None, :, None], tf.float32) * share
-    mixed = pixels + other * (tf.reverse(pixels, axis=[0]) - pixels)
-    flat = tf.reduce_mean(other, axis=(1, 2))
-    return mixed, targets + flat * (tf.reverse(targets, axis=[0]) - targets)
+    centres = (tf.range(side, dtype=tf.float32) + 0.5) / side
+    rows, columns = ((centres >= windows[:, axis, None]) & (centres < windows[:, axis + 2, None]) for axis in (0, 1))
+    # Each picture is mixed with the one at its index counted from the end of the batch.
+    weight = tf.cast(rows[:, :, None, None] & columns[:, None, :, None], tf.float32) * share
+    mixed = pixels + weight * (tf.reverse(pixels, axis=[0]) - pixels)
+    mean_weight = tf.reduce_mean(weight, axis=(1, 2))
+    return mixed, targets + mean_weight * (tf.reverse(targets, axis=[0]) - targets)
 
 
-def _parts(generator: np.random.Generator, count: int, most: float) -> tuple[np.ndarray, np.ndarray]:
-    """Windows (n, 4) that another picture comes into, and its share there (n, 1, 1, 1).
+def _mixtures(generator: np.random.Generator, count: int, max_mix: float) -> tuple[np.ndarray, np.ndarray]:
+    """Windows (n, 4) in which another picture is mixed in, and its weight there (n, 1, 1, 1).
 
-    Half of them see all of it, faintly (Zhang et al. 2017, arXiv:1710.09412), half a part of it as it is
-    (Yun et al. 2019, arXiv:1905.04899).
+    Half of the mixtures blend the whole picture (MixUp, Zhang et al. 2017, arXiv:1710.09412), half paste a rectangle
+    of it (CutMix, Yun et al. 2019, arXiv:1905.04899).
     """
-    area = generator.uniform(0, most, count)
-    cut = generator.random(count) < 0.5
-    side = np.where(cut, np.sqrt(area), 1)
+    area = generator.uniform(0, max_mix, count)
+    pasted = generator.random(count) < 0.5
+    side = np.where(pasted, np.sqrt(area), 1)
     top, left = generator.uniform(0, 1, (2, count)) * (1 - side)
-    share = np.where(cut, 1, area).astype(np.float32).reshape(-1, 1, 1, 1)
+    share = np.where(pasted, 1, area).astype(np.float32).reshape(-1, 1, 1, 1)
     return np.stack([top, left, top + side, left + side], axis=1).astype(np.float32), share
 
 
 def _boxes(generator: np.random.Generator, count: int, strength: float) -> np.ndarray:
-    """Random crops (Szegedy et al. 2014, arXiv:1409.4842), half of them mirrored by swapping left and right."""
+    """Random crops (Szegedy et al. 2014, arXiv:1409.4842); swapping left and right mirrors half of them."""
     area = generator.uniform(1 - (1 - CROP_AREA) * strength, 1, count)
     ratio = np.exp(generator.uniform(np.log(CROP_RATIO[0]), np.log(CROP_RATIO[1]), count))
     width, height = np.minimum(1, np.sqrt(area * ratio)), np.minimum(1, np.sqrt(area / ratio))

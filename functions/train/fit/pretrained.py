@@ -1,7 +1,7 @@
-"""Pictures by a network that knows pictures already: a head on its frozen embeddings, then, if it pays, its last stage.
+"""Fits a pretrained network to pictures: a head on frozen embeddings, then fine-tunes the last stage if that helps.
 
-The head is fitted in one step and chosen by cross-validation inside the train part. The last stage learns further only
-where enough of the tune part is answered wrong to show a gain, and is kept only if there was one.
+The head is computed directly; cross-validation within the train split chooses its shrinkage. The last stage is
+fine-tuned only if enough tune examples are wrong to measure a gain, and the result is kept only if there is one.
 """
 
 from __future__ import annotations
@@ -16,81 +16,93 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common.errors import TrainingFailed
-from common.pictures import View, decode_picture, picture_view, square_view
+from common.inference.contract import PictureFeatures
+from common.inference.pictures import View, decode_picture, picture_view, square_view
+from common.json_types import Json
 from common.pipelines import Pipeline
-from train.bundle.calibration import best_temperature, softmax
-from train.bundle.novelty import NearestLabel
+from train.errors import TrainingFailed
 from train.fit.backbones import build_backbone, freeze, last_stage
-from train.fit.decoded import DECODERS, decode_all, mapped_array
-from train.fit.discriminant import CrossValidation, cross_validate, discriminant, moments, spread_of
-from train.fit.fit import Fit, predict_both
-from train.fit.heat import with_heat
+from train.fit.decoded_pictures import DECODER_THREADS, decode_all, mapped_array
+from train.fit.fitted import FitOptions, Fitted, Unseen
+from train.fit.heatmap import with_heat
 from train.fit.image_batches import FineTuning, cached_size
-from train.fit.preparation import Fitted, Part, Preparation, Terms, Unseen
-from train.judge.metrics import log_loss
+from train.fit.novelty import NearestLabel
+from train.fit.preprocessing import Labelled, Preprocessing
+from train.fit.training_loop import Fit, predict_joined
+from train.statistics.calibration import best_temperature, softmax
+from train.statistics.discriminant import CrossValidation, cross_validate, discriminant, label_statistics, moments
+from train.statistics.metrics import log_loss
 
 LOG = logging.getLogger("sabueso.train")
 CHUNK, REPORT_EVERY = 32, 256
-# The embeddings take so much of the time at most. So many pictures are looked at, however long it takes.
-EMBEDDING_SHARE, LEAST_PICTURES = 0.6, 512
-# So few wrong answers on tune can't show that another network is better.
-LEAST_ERRORS = 5
-# Embeddings that are compared at once.
-PART = 4096
-# Less of the time is too little for the last stage to learn something.
-TUNING_SHARE = 0.2
+# Largest share of the time for computing embeddings. At least MIN_PICTURES are embedded, however long that takes.
+EMBEDDING_SHARE, MIN_PICTURES = 0.6, 512
+# With fewer wrong answers on tune, no gain from fine-tuning can be measured.
+MIN_ERRORS = 5
+# Embeddings whose novelty is computed at once.
+NOVELTY_CHUNK = 4096
+# With a smaller share of the time left, fine-tuning the last stage is not worth it.
+MIN_FINE_TUNING_SHARE = 0.2
 
 
-def fit_pretrained(pipeline: Pipeline, preparation: Preparation, train: Part, tune: Part, terms: Terms) -> Fitted:
-    """Raises TrainingFailed if the backbone's weights can't be had, or are not its own."""
-    seed, size, count = pipeline.train.seed, pipeline.train.image_size, len(pipeline.labels)
+def fit_pretrained(
+    pipeline: Pipeline, preprocessing: Preprocessing, train: Labelled, tune: Labelled, options: FitOptions
+) -> Fitted:
+    """Fit head and, if it helps, last stage. Raises TrainingFailed if the backbone's weights are missing or wrong."""
+    seed, size, classes = pipeline.train.seed, pipeline.image_size, len(pipeline.labels)
     began = time.monotonic()
-    terms.on_stage(f"loading {pipeline.train.backbone}", 0.0)
-    network = build_backbone(pipeline.train.backbone, size, terms.weights)
-    model = build_classifier(network, count)
+    options.on_stage(f"loading {pipeline.backbone}", 0.0)
+    network = build_backbone(pipeline.backbone, size, options.weights)
+    model = build_classifier(network, classes)
     order = np.random.default_rng(seed).permutation(len(train[1]))
-    inputs, labels = [train[0][place] for place in order], train[1][order]
-    left = terms.until - began
-    embeddings = embed(model, inputs, preparation, terms, began + EMBEDDING_SHARE * left)
-    seen = labels[: embeddings.shape[1]]
-    terms.on_stage("fitting the head", EMBEDDING_SHARE)
-    whole = moments(embeddings, seen, count)
-    found, spread = cross_validate(embeddings, seen, whole, seed), spread_of(whole)
-    model.get_layer("head").set_weights(discriminant(spread, found.shrinkage).head(found.temperature))
-    plan: dict[str, Any] = {"pictures": len(seen), "views": len(embeddings), "shrinkage": found.shrinkage}
-    plan["cross_validated"] = round(float((found.logits.argmax(axis=1) == seen).mean()), 4)
-    encoded = preparation.encode(tune[0])
-    answers = predict_both(model, encoded)[0]
-    wrong, enough = int((answers.argmax(axis=1) != tune[1]).sum()), TUNING_SHARE * left
-    if wrong >= LEAST_ERRORS and terms.until - time.monotonic() > enough:
-        terms.on_stage("decoding pictures for the last stage", EMBEDDING_SHARE)
-        crops = _crops(inputs[: len(seen)], size, terms)
-        if crops is not None and terms.until - time.monotonic() > enough:
-            frozen = model.get_weights()
-            freeze(network, but=last_stage(network))
-            batches = FineTuning(crops, seen, count, seed, size)
-            fit = Fit(model, batches, (encoded, tune[1]), terms.checkpoint, terms.on_epoch)
-            fine = fit.run(terms.until - time.monotonic(), terms.epochs)
-            if has_gained(answers, predict_both(model, encoded)[0], tune[1]):
-                return Fitted(with_heat(model, size), preparation, {**plan, **fine, "fine_tuned": True}, fit.curve)
-            model.set_weights(frozen)
-    novelty = NearestLabel(spread)
-    unseen = Unseen(found.logits, seen, _distances(embeddings[0], found))
-    return Fitted(with_heat(model, size), preparation, {**plan, "fine_tuned": False}, [], novelty, unseen)
+    inputs, labels = [train[0][index] for index in order], train[1][order]
+    remaining_s = options.deadline - began
+    embeddings = embed(model, inputs, preprocessing, options, began + EMBEDDING_SHARE * remaining_s)
+    labels = labels[: embeddings.shape[1]]  # of the pictures that there was time for
+    options.on_stage("fitting the head", EMBEDDING_SHARE)
+    whole = moments(embeddings, labels, classes)
+    validation, statistics = cross_validate(embeddings, labels, whole, seed), label_statistics(whole)
+    head = discriminant(statistics, validation.shrinkage).head(validation.temperature)
+    model.get_layer("head").set_weights(head)
+    params: dict[str, Json] = {"pictures": len(labels), "views": len(embeddings)}
+    params["shrinkage"] = validation.shrinkage
+    params["cross_validated"] = round(float((validation.logits.argmax(axis=1) == labels).mean()), 4)
+    encoded_tune = preprocessing.encode(tune[0])
+    frozen_logits = predict_joined(model, encoded_tune)[0]
+    wrong, min_seconds = int((frozen_logits.argmax(axis=1) != tune[1]).sum()), MIN_FINE_TUNING_SHARE * remaining_s
+    if wrong >= MIN_ERRORS and options.deadline - time.monotonic() > min_seconds:
+        options.on_stage("decoding pictures for the last stage", EMBEDDING_SHARE)
+        pictures = _decode_for_crops(inputs[: len(labels)], size, options)
+        if pictures is not None and options.deadline - time.monotonic() > min_seconds:
+            frozen_weights = model.get_weights()
+            freeze(network, trainable=last_stage(network))
+            batches = FineTuning(pictures, labels, classes, seed, size)
+            fit = Fit(model, batches, (encoded_tune, tune[1]), options.checkpoint, options.on_epoch)
+            plan = fit.run(options.deadline - time.monotonic(), options.epochs)
+            if is_improved(frozen_logits, predict_joined(model, encoded_tune)[0], tune[1]):
+                return Fitted(
+                    with_heat(model, size),
+                    preprocessing,
+                    {**params, **plan.model_dump(exclude_none=True), "fine_tuned": True},
+                    fit.curve,
+                )
+            model.set_weights(frozen_weights)
+    novelty = NearestLabel(statistics)
+    unseen = Unseen(validation.logits, labels, _unseen_novelty(embeddings[0], validation))
+    return Fitted(with_heat(model, size), preprocessing, {**params, "fine_tuned": False}, [], novelty, unseen)
 
 
-def _crops(files: Sequence[bytes], size: int, terms: Terms) -> np.ndarray | None:
-    """What training crops are taken from; None where the disk has no room for it: the head is there all the same."""
+def _decode_for_crops(files: Sequence[bytes], size: int, options: FitOptions) -> np.ndarray | None:
+    """Decoded pictures to take crops from; None if the disk is full: the head works without fine-tuning."""
     try:
-        return decode_all(files, square_view(cached_size(size)), terms.scratch)
+        return decode_all(files, square_view(cached_size(size)), options.scratch)
     except TrainingFailed as error:
-        LOG.warning("the last stage does not learn: %s", error.detail)
+        LOG.warning("the last stage is not fine-tuned: %s", error.detail)
         return None
 
 
 def build_classifier(network: keras.Model, classes: int) -> keras.Model:
-    """Pixels -> logits (n, 1, classes) and embedding (n, d): the mean over the places of the last map, at length 1."""
+    """Pixels -> logits (n, 1, classes) and embedding (n, d): the mean of the last feature map, scaled to length 1."""
     mean = keras.layers.GlobalAveragePooling2D(name="mean")(network.output)
     embedding = keras.layers.UnitNormalization(name="embedding")(mean)
     logits = keras.layers.Dense(classes, name="head")(embedding)
@@ -98,58 +110,69 @@ def build_classifier(network: keras.Model, classes: int) -> keras.Model:
 
 
 def embed(
-    model: keras.Model, files: Sequence[bytes], preparation: Preparation, terms: Terms, until: float
+    model: keras.Model, files: Sequence[bytes], preprocessing: Preprocessing, options: FitOptions, deadline: float
 ) -> np.ndarray:
-    """Embeddings (views, n, d) float32 of pictures, and of their mirror images where the time is enough for both.
+    """Embeddings (views, n, d) float32 of the pictures and, if there is time, of their mirror images as second view.
 
-    Of the first n pictures, where it is not enough for all. Raises Unusable for what is no picture.
+    Covers only the first n pictures if there is no time for all. Raises Unusable for a file that is not a picture.
     """
-    view = picture_view(preparation.features)
+    view = _view(preprocessing)
     forward = tf.function(lambda pixels: model(pixels, training=False)[1], reduce_retracing=True)
     first = np.stack([decode_picture(file, view) for file in files[:CHUNK]]).astype(np.float32)
     width = forward(tf.constant(first)).shape[1]
     began = time.monotonic()
     forward(tf.constant(first))
-    taken = (time.monotonic() - began) * len(files) / len(first)
-    views = 2 if time.monotonic() + 2 * taken < until else 1
-    found = mapped_array(terms.scratch / "embeddings.npy", (views, len(files), width), np.dtype(np.float32))
+    expected_s = (time.monotonic() - began) * len(files) / len(first)
+    views = 2 if time.monotonic() + 2 * expected_s < deadline else 1
+    embeddings = mapped_array(options.scratch / "embeddings.npy", (views, len(files), width), np.dtype(np.float32))
     done = 0
-    for pixels in _chunks(files, view):
-        found[0, done : done + len(pixels)] = forward(tf.constant(pixels))
+    for pixels in _decoded_chunks(files, view):
+        embeddings[0, done : done + len(pixels)] = forward(tf.constant(pixels))
         if views == 2:
-            found[1, done : done + len(pixels)] = forward(tf.constant(pixels[:, :, ::-1]))
+            embeddings[1, done : done + len(pixels)] = forward(tf.constant(pixels[:, :, ::-1]))
         done += len(pixels)
         if done % REPORT_EVERY < CHUNK:
-            terms.on_stage(f"looking at pictures: {done} of {len(files)}", EMBEDDING_SHARE * done / len(files))
-        if time.monotonic() > until and done >= LEAST_PICTURES:
+            options.on_stage(f"embedding pictures: {done} of {len(files)}", EMBEDDING_SHARE * done / len(files))
+        if time.monotonic() > deadline and done >= MIN_PICTURES:
             break
-    return found[:, :done]
+    return embeddings[:, :done]
 
 
-def _chunks(files: Sequence[bytes], view: View) -> Iterator[np.ndarray]:
-    """Decoded side by side, while the chunk before is looked at."""
-    with ThreadPoolExecutor(DECODERS) as pool:
-        ahead: list[Any] = []
-        for at in range(0, len(files) + CHUNK, CHUNK):
-            now, ahead = ahead, [pool.submit(decode_picture, file, view) for file in files[at : at + CHUNK]]
-            if now:
-                yield np.stack([one.result() for one in now]).astype(np.float32)
+def _decoded_chunks(files: Sequence[bytes], view: View) -> Iterator[np.ndarray]:
+    """Pictures in chunks; the next chunk is decoded while the caller works on the current one."""
+    with ThreadPoolExecutor(DECODER_THREADS) as pool:
+        following: list[Any] = []
+        for start in range(0, len(files) + CHUNK, CHUNK):
+            current, chunk = following, files[start : start + CHUNK]
+            following = [pool.submit(decode_picture, file, view) for file in chunk]
+            if current:
+                yield np.stack([picture.result() for picture in current]).astype(np.float32)
 
 
-def has_gained(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether log loss on tune, each at its best temperature, fell by more than its error, and no more is wrong."""
-    wrong = [(one.argmax(axis=1) != labels).sum() for one in (before, after)]
-    losses = [log_loss(softmax(one, best_temperature(one, labels)[0]), labels) for one in (before, after)]
+def is_improved(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether log loss fell by more than its standard error without more wrong answers.
+
+    `before`, `after`: logits of the tune split; each log loss is taken at its best temperature.
+    """
+    both = (before, after)
+    wrong = [(logits.argmax(axis=1) != labels).sum() for logits in both]
+    losses = [log_loss(softmax(logits, best_temperature(logits, labels)[0]), labels) for logits in both]
     gain = losses[0] - losses[1]
     return bool(gain.mean() > gain.std() / np.sqrt(len(gain)) and wrong[1] <= wrong[0])
 
 
-def _distances(embeddings: np.ndarray, found: CrossValidation) -> np.ndarray:
-    """How far each embedding (n, d) is from what the spread of the other folds knows."""
-    distances = np.empty(len(embeddings), np.float32)
-    for fold, spread in enumerate(found.spreads):
-        chosen, nearest = np.flatnonzero(found.folds == fold), NearestLabel(spread)
-        for at in range(0, len(chosen), PART):
-            places = chosen[at : at + PART]
-            distances[places] = nearest(embeddings[places])
-    return distances
+def _unseen_novelty(embeddings: np.ndarray, validation: CrossValidation) -> np.ndarray:
+    """The novelty of each embedding (n, d), measured by a layer fitted on the other folds."""
+    novelty = np.empty(len(embeddings), np.float32)
+    for fold, statistics in enumerate(validation.statistics):
+        chosen, layer = np.flatnonzero(validation.folds == fold), NearestLabel(statistics)
+        for start in range(0, len(chosen), NOVELTY_CHUNK):
+            indices = chosen[start : start + NOVELTY_CHUNK]
+            novelty[indices] = layer(embeddings[indices])
+    return novelty
+
+
+def _view(preprocessing: Preprocessing) -> View:
+    if not isinstance(preprocessing.features, PictureFeatures):
+        raise TypeError("rows have no view")
+    return picture_view(preprocessing.features)

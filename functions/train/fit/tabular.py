@@ -1,4 +1,4 @@
-"""The network for rows: embeddings of numbers and categories, and members that share nearly all weights."""
+"""The network for rows: embeddings of numbers and categories, and ensemble members that share almost all weights."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-FREQUENCIES, FREQUENCY_SCALE, MAPPED = 16, 0.3, 3
+FREQUENCIES, FREQUENCY_SCALE, MAPPINGS = 16, 0.3, 3
 CATEGORY_WIDTH = 16
-# Keras has 0.99: averages over 100 steps, which is many epochs of few rows.
+# Keras's default of 0.99 averages over 100 steps, which is many epochs of a small dataset.
 NORM_MOMENTUM = 0.9
 LAYERS, DROPOUT = 3, 0.15
-# With many rows wide layers learn what narrow ones can't hold.
+# From WIDE_ROWS rows on, wider layers predict better.
 WIDTH, WIDE, WIDE_ROWS = 256, 384, 5_000
-# Members take away variance, of which few rows leave most; with many rows the time buys more as width and epochs.
-FEWEST_MEMBERS, MOST_MEMBERS, MEMBER_ROWS = 4, 24, 80_000
-# Few rows make short epochs: more of them, so that the network takes its steps.
-BATCHES, EPOCHS, MOST_EPOCHS, LEAST_STEPS = 64, 120, 300, 3000
+# Members reduce variance, which is largest with few rows. With many rows, width and epochs use the time better.
+MIN_MEMBERS, MAX_MEMBERS, MEMBER_ROWS = 4, 24, 80_000
+# With few rows an epoch has few steps, so more epochs are needed to reach MIN_STEPS.
+BATCHES_PER_EPOCH, EPOCHS, MAX_EPOCHS, MIN_STEPS = 64, 120, 300, 3000
 
 
 @keras.saving.register_keras_serializable("sabueso")
 class PeriodicNumbers(keras.layers.Layer):
-    """(n, numbers) -> (n, numbers * 4): each number with 3 mappings of cos(2 pi f x + b), and itself.
+    """(n, numbers) -> (n, numbers * 4): each number itself, and 3 linear mappings of cos(2 pi f x + b).
 
-    PBLD embeddings of RealMLP (Holzmueller et al. 2024, arXiv:2407.04491, 2.2); frequencies are learned.
+    PBLD embeddings of RealMLP (Holzmueller et al. 2024, arXiv:2407.04491, 2.2) with learned frequencies.
     """
 
     def build(self, shape: tuple[int | None, int]) -> None:
         numbers = shape[1]
         normal = keras.initializers.RandomNormal(stddev=FREQUENCY_SCALE)
-        turn = keras.initializers.RandomUniform(-np.pi, np.pi)
+        uniform_phase = keras.initializers.RandomUniform(-np.pi, np.pi)
         self.frequencies = self.add_weight(shape=(numbers, FREQUENCIES), initializer=normal, name="frequencies")
-        self.phases = self.add_weight(shape=(numbers, FREQUENCIES), initializer=turn, name="phases")
+        self.phases = self.add_weight(shape=(numbers, FREQUENCIES), initializer=uniform_phase, name="phases")
         self.mapping = self.add_weight(
-            shape=(numbers, FREQUENCIES, MAPPED), initializer="glorot_uniform", name="mapping"
+            shape=(numbers, FREQUENCIES, MAPPINGS), initializer="glorot_uniform", name="mapping"
         )
-        self.bias = self.add_weight(shape=(numbers, MAPPED), initializer="zeros", name="bias")
+        self.bias = self.add_weight(shape=(numbers, MAPPINGS), initializer="zeros", name="bias")
 
     def call(self, numbers: Any) -> Any:
         angles = 2 * np.pi * keras.ops.expand_dims(numbers, -1) * self.frequencies + self.phases
         waves = keras.ops.cos(angles)
-        # Broadcast and sum instead of an einsum: the exported network then has plain operations alone.
+        # Broadcast and sum instead of an einsum: the exported network then only has plain operations.
         mapped = keras.ops.sum(keras.ops.expand_dims(waves, -1) * self.mapping, axis=2) + self.bias
-        both = keras.ops.concatenate([keras.ops.expand_dims(numbers, -1), mapped], axis=-1)
-        return keras.ops.reshape(both, (-1, numbers.shape[1] * (MAPPED + 1)))
+        joined = keras.ops.concatenate([keras.ops.expand_dims(numbers, -1), mapped], axis=-1)
+        return keras.ops.reshape(joined, (-1, numbers.shape[1] * (MAPPINGS + 1)))
 
 
 @keras.saving.register_keras_serializable("sabueso")
 class Members(keras.layers.Layer):
-    """(n, d) -> (n, members, d): each member sees the input with signs of its own, which it learns further.
+    """(n, d) -> (n, members, d): each member scales the input by its own learned factors, which start as random signs.
 
-    The mini ensemble of TabM (Gorishniy et al. 2024, arXiv:2410.24210, 3.3), with random signs as BatchEnsemble has.
+    The mini ensemble of TabM (Gorishniy et al. 2024, arXiv:2410.24210, 3.3), with the random signs of BatchEnsemble.
     """
 
     def __init__(self, count: int, **options: Any) -> None:
@@ -64,7 +64,7 @@ class Members(keras.layers.Layer):
         signs = keras.initializers.RandomUniform(-1, 1)
         self.scales = self.add_weight(
             shape=(self.count, shape[1]),
-            initializer=lambda *given, **more: keras.ops.sign(signs(*given, **more)),
+            initializer=lambda *shape, **options: keras.ops.sign(signs(*shape, **options)),
             name="scales",
         )
 
@@ -74,7 +74,7 @@ class Members(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("sabueso")
 class Scaling(keras.layers.Layer):
-    """(n, d) -> (n, d): each feature times a learned factor, a soft selection (RealMLP, arXiv:2407.04491, 2.2)."""
+    """(n, d) -> (n, d): one learned factor per feature, a soft feature selection (RealMLP, arXiv:2407.04491, 2.2)."""
 
     def build(self, shape: tuple[int | None, int]) -> None:
         self.scales = self.add_weight(shape=(shape[-1],), initializer="ones", name="scales")
@@ -85,7 +85,7 @@ class Scaling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("sabueso")
 class ParametricSilu(keras.layers.Layer):
-    """x + a (silu(x) - x), a learned for each feature: from a straight line to beyond SiLU (RealMLP, 2.2)."""
+    """x + a (silu(x) - x) with a learned factor a per feature: identity at 0, SiLU at 1 (RealMLP, 2.2)."""
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         self.scales = self.add_weight(shape=(shape[-1],), initializer="ones", name="scales")
@@ -96,7 +96,7 @@ class ParametricSilu(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("sabueso")
 class MemberLogits(keras.layers.Layer):
-    """(n, members, d) -> (n, members, classes): a last layer for each member."""
+    """(n, members, d) -> (n, members, classes): a separate last layer per member."""
 
     def __init__(self, classes: int, **options: Any) -> None:
         super().__init__(**options)
@@ -114,40 +114,39 @@ class MemberLogits(keras.layers.Layer):
 
 
 def members_for(rows: int) -> int:
-    """How many members a train part of that many rows gets."""
-    return max(FEWEST_MEMBERS, min(MOST_MEMBERS, MEMBER_ROWS // max(1, rows)))
+    """The number of members for a train split of that many rows."""
+    return max(MIN_MEMBERS, min(MAX_MEMBERS, MEMBER_ROWS // max(1, rows)))
 
 
 def batch_size_for(rows: int) -> int:
-    """The power of two at or below a 64th of the rows, from 16 to 256, and no more than there are."""
-    return min(rows, max(16, min(256, 1 << (max(1, rows // BATCHES).bit_length() - 1))))
+    """The largest power of two up to a 64th of the rows, between 16 and 256; never more than the rows."""
+    return min(rows, max(16, min(256, 1 << (max(1, rows // BATCHES_PER_EPOCH).bit_length() - 1))))
 
 
 def width_for(rows: int) -> int:
-    """The width of the layers for a train part of that many rows."""
+    """The width of the layers for a train split of that many rows."""
     return WIDE if rows >= WIDE_ROWS else WIDTH
 
 
 def category_inputs(inputs: Any, slots: list[int]) -> list[Any]:
-    """(n, numbers + categories) -> an embedding (n, d) of each category."""
+    """(n, numbers + categories) -> one embedding (n, d) per category."""
     numbers = inputs.shape[1] - len(slots)
-    found = []
-    for place, count in enumerate(slots, start=numbers):
-        index = keras.ops.cast(inputs[:, place], "int32")
-        found.append(
-            keras.layers.Embedding(count, min(CATEGORY_WIDTH, count), name=f"category_{place - numbers}")(index)
-        )
-    return found
+    embeddings = []
+    for category, count in enumerate(slots):
+        slot = keras.ops.cast(inputs[:, numbers + category], "int32")
+        layer = keras.layers.Embedding(count, min(CATEGORY_WIDTH, count), name=f"category_{category}")
+        embeddings.append(layer(slot))
+    return embeddings
 
 
 def build_tabular(numbers: int, slots: list[int], classes: int, members: int, width: int = WIDTH) -> keras.Model:
     """Float32 (n, numbers + categories), categories as slot indices -> logits (n, members, classes), embedding."""
     inputs = keras.Input((numbers + len(slots),), name="rows")
-    parts = []
+    features = []
     if numbers:
-        parts.append(PeriodicNumbers(name="numbers")(inputs[:, :numbers]))
-    parts += category_inputs(inputs, slots)
-    hidden = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+        features.append(PeriodicNumbers(name="numbers")(inputs[:, :numbers]))
+    features += category_inputs(inputs, slots)
+    hidden = keras.layers.Concatenate()(features) if len(features) > 1 else features[0]
     hidden = Members(members, name="members")(Scaling(name="scaling")(hidden))
     embedding = hidden
     for layer in range(LAYERS):
@@ -159,7 +158,7 @@ def build_tabular(numbers: int, slots: list[int], classes: int, members: int, wi
 
 
 class TabularBatches:
-    """Shuffled batches of encoded rows, drop-last so that every step has the same shape."""
+    """Shuffled batches of encoded rows. An incomplete last batch is dropped, so that every step has the same shape."""
 
     late_share = 0.0
     optimizer, learning_rate, weight_decay, smoothing = "muon", 8e-3, 0.02, 0.05
@@ -167,15 +166,15 @@ class TabularBatches:
     def __init__(self, inputs: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> None:
         self.inputs, self.labels, self.seed = inputs, labels, seed
         self.targets = np.eye(classes, dtype=np.float32)[labels]
-        self.size = batch_size_for(len(inputs))
-        self.steps = len(inputs) // self.size
-        self.epochs = max(EPOCHS, min(MOST_EPOCHS, LEAST_STEPS // self.steps))
+        self.batch_size = batch_size_for(len(inputs))
+        self.steps_per_epoch = len(inputs) // self.batch_size
+        self.max_epochs = max(EPOCHS, min(MAX_EPOCHS, MIN_STEPS // self.steps_per_epoch))
 
-    def planned(self, epochs: int) -> None:
-        """Nothing here depends on the plan."""
+    def set_epochs(self, epochs: int) -> None:
+        """Batches of rows are the same for any number of epochs."""
 
     def epoch(self, number: int) -> Iterator[tuple[Any, Any]]:
         order = np.random.default_rng((self.seed, number)).permutation(len(self.inputs))
-        for step in range(self.steps):
-            chosen = order[step * self.size : (step + 1) * self.size]
+        for step in range(self.steps_per_epoch):
+            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
             yield tf.constant(self.inputs[chosen]), tf.constant(self.targets[chosen])

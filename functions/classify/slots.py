@@ -1,0 +1,41 @@
+"""Limits how many calls of a worker compute at once, and how many stream their answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from common.admission import CALL, Environ
+from common.errors import Busy
+from common.inference.contract import Kind
+
+# Calls with rows that compute at once. Pictures go one by one: each further one would need an interpreter as large as
+# the network. A slow reader of a streamed answer holds its stream for as long as it reads.
+ROW_SLOTS, STREAMS = 2, 4
+
+
+class Slots:
+    """The slots of one worker. A call waits for one for at most `queue_s` seconds."""
+
+    def __init__(self, queue_s: float) -> None:
+        self.queue_s = queue_s
+        self._rows, self._picture = threading.BoundedSemaphore(ROW_SLOTS), threading.Lock()
+        self._streams = threading.BoundedSemaphore(STREAMS)
+
+    @contextmanager
+    def compute(self, kind: Kind) -> Iterator[None]:
+        """Hold a slot for a pipeline of that kind. Raises Busy if none becomes free in time."""
+        slot = self._picture if kind == "image" else self._rows
+        if not slot.acquire(timeout=self.queue_s):
+            raise Busy(f"no other call ended within {self.queue_s:g} s")
+        try:
+            yield
+        finally:
+            slot.release()
+
+    def begin_stream(self, environ: Environ) -> None:
+        """Reserve a streamed answer until it is sent. Raises Busy if none becomes free in time."""
+        if not self._streams.acquire(timeout=self.queue_s):
+            raise Busy("this worker is at its limit of streamed answers")
+        environ[CALL].callback(self._streams.release)

@@ -1,0 +1,1 @@
+"""One file a source: what a pipeline's `[source] type` may be."""

@@ -1,1 +1,0 @@
-"""From a fitted network to the bundle that classify serves."""

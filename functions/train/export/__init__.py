@@ -1,0 +1,1 @@
+"""Turns a fitted network into the bundle that classify serves."""

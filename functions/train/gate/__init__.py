@@ -1,0 +1,1 @@
+"""Whether a version becomes champion, and how the alias moves."""

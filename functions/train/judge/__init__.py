@@ -1,1 +1,0 @@
-"""How good a version is, and whether it becomes champion."""

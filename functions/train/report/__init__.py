@@ -1,1 +1,0 @@
-"""What MLflow is told of a training and of a version."""

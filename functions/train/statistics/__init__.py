@@ -1,0 +1,1 @@
+"""Statistics of a classifier's answers: metrics, calibration, thresholds, linear discriminants. Pure numpy."""
