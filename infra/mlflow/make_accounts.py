@@ -1,11 +1,11 @@
-"""Makes the buckets, the keys of MinIO and the accounts of MLflow that the functions use. It may run again and again:
-what is there stays, policies and passwords become those given now.
+"""Creates the buckets, MinIO keys and MLflow accounts that the functions use. Safe to repeat: what exists is kept, and
+policies and passwords are updated to the current ones.
 
 Environment: AWS_ENDPOINT_URL_S3, MLFLOW_TRACKING_URI, SABUESO_STORE (s3://bucket/prefix), MLFLOW_BUCKET_URL,
-MLFLOW_TRAIN_USERNAME, MLFLOW_CLASSIFY_USERNAME; S3_KEYS_BY_HAND=yes for a server of S3 that is no MinIO.
+MLFLOW_TRAIN_USERNAME, MLFLOW_CLASSIFY_USERNAME; S3_KEYS_BY_HAND=yes for an S3 server other than MinIO.
 Files in $SECRETS_FOLDER (default /run/secrets): minio_root_user, minio_root_password, fetch_batch_s3_secret_key,
 train_s3_secret_key, mlflow_s3_secret_key, mlflow_admin_password, mlflow_train_password, mlflow_classify_password.
-`make_accounts.py --policies` only prints what each key may do, as policies of S3.
+`make_accounts.py --policies` only prints the S3 policy of each key.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ READ = ["s3:GetObject"]
 WRITE = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
 DELETE = ["s3:DeleteObject"]
 TIMEOUT_S = 15
-# MinIO's health is good for a moment before it takes calls; until then it answers 503.
+# MinIO reports healthy a moment before it accepts calls; until then it answers 503.
 RETRIES = urllib3.Retry(4, backoff_factor=0.5, status_forcelist=[503], allowed_methods=None, raise_on_status=False)
 
 
 class Failed(Exception):
-    """What could not be done, and what to do about it."""
+    """What failed, and what to do about it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -58,23 +58,23 @@ def secret(name: str) -> str:
     try:
         text = file.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise Failed(f"the secret file {file} can't be read ({error.strerror}); scripts/make-env makes it") from None
+        raise Failed(f"the secret file {file} can't be read ({error.strerror}); scripts/make-env creates it") from None
     if not text:
-        raise Failed(f"the secret file {file} is empty; scripts/make-env makes it")
+        raise Failed(f"the secret file {file} is empty; scripts/make-env creates it")
     return text
 
 
 def _bucket(variable: str, default: str) -> tuple[str, str]:
-    """Bucket and prefix (with its slash, or empty) of an s3:// address. Raises Failed."""
+    """Bucket and prefix (empty or with a final slash) of an s3:// URL. Raises Failed."""
     parts = urlsplit(os.environ.get(variable) or default)
     if parts.scheme != "s3" or not parts.netloc:
-        raise Failed(f"{variable} must be s3://bucket or s3://bucket/prefix here")
+        raise Failed(f"{variable} must be s3://bucket or s3://bucket/prefix")
     prefix = parts.path.strip("/")
     return parts.netloc, f"{prefix}/" if prefix else ""
 
 
 def policies() -> dict[str, dict[str, Any]]:
-    """What each key may do, least rights: names of keys with policies of S3. Raises Failed."""
+    """The S3 policy of each key, with least privilege. Raises Failed."""
     bucket, prefix = _bucket("SABUESO_STORE", "s3://sabueso")
     artifacts, _ = _bucket("MLFLOW_BUCKET_URL", "s3://mlflow")
 
@@ -99,11 +99,11 @@ def _policy(bucket: str, rights: list[tuple[list[str], list[str]]]) -> dict[str,
 
 
 def make_buckets_and_keys() -> None:
-    """Buckets, and in MinIO the keys with their policies. Raises Failed."""
+    """Create the buckets and, in MinIO, the keys with their policies. Raises Failed."""
     url = os.environ.get("AWS_ENDPOINT_URL_S3", "")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise Failed("AWS_ENDPOINT_URL_S3 must be the address of the S3 server, like http://minio:9000")
+        raise Failed("AWS_ENDPOINT_URL_S3 must be the URL of the S3 server, such as http://minio:9000")
     root = StaticProvider(secret("minio_root_user"), secret("minio_root_password"))
     facts: dict[str, Any] = {
         "endpoint": parts.netloc,
@@ -115,14 +115,14 @@ def make_buckets_and_keys() -> None:
     try:
         make_buckets(Minio(**facts))
         if os.environ.get("S3_KEYS_BY_HAND") == "yes":
-            print("S3: keys and policies are made by hand (S3_KEYS_BY_HAND); --policies prints what each may do")
+            print("S3: create the keys by hand (S3_KEYS_BY_HAND); --policies prints their policies")
         else:
             make_keys(MinioAdmin(**facts))
     except MinioAdminException as error:
         raise Failed(
-            f"the S3 server {url} refused MinIO's admin API ({_why(error)}). If it is MinIO, check minio_root_user and "
-            "minio_root_password. If it is not, make the keys fetch-batch, train and mlflow by hand with the policies "
-            "that `make_accounts.py --policies` prints, and set S3_KEYS_BY_HAND=yes"
+            f"the S3 server {url} refused MinIO's admin API ({_reason(error)}). If it is MinIO, check minio_root_user "
+            "and minio_root_password. If not, create the keys fetch-batch, train and mlflow by hand with the policies "
+            "that `make_accounts.py --policies` prints, and set S3_KEYS_BY_HAND=yes: docs/object-store.md"
         ) from None
     except MinioException as error:
         code = getattr(error, "code", None) or type(error).__name__
@@ -133,22 +133,22 @@ def make_buckets_and_keys() -> None:
 
 def make_buckets(client: Minio) -> None:
     for bucket in (_bucket("MLFLOW_BUCKET_URL", "s3://mlflow")[0], _bucket("SABUESO_STORE", "s3://sabueso")[0]):
-        there = client.bucket_exists(bucket)
-        if not there:
+        exists = client.bucket_exists(bucket)
+        if not exists:
             client.make_bucket(bucket)
-        print(f"S3: bucket {bucket} {'is there' if there else 'made'}")
+        print(f"S3: bucket {bucket} {'exists' if exists else 'created'}")
 
 
 def make_keys(admin: MinioAdmin) -> None:
-    """Each key has the one policy of its name."""
+    """Each key has one policy, of the same name."""
     for name, policy in policies().items():
         admin.policy_add(name, policy=policy)
         admin.user_add(name, secret(f"{name.replace('-', '_')}_s3_secret_key"))
         admin.policy_set(name, user=name)
-        print(f"S3: key {name} has its secret and its policy")
+        print(f"S3: key {name} has its secret and policy")
 
 
-def _why(error: MinioAdminException) -> str:
+def _reason(error: MinioAdminException) -> str:
     try:
         return f"{error._code} {json.loads(error._body)['Code']}"
     except (ValueError, KeyError, TypeError):
@@ -156,15 +156,15 @@ def _why(error: MinioAdminException) -> str:
 
 
 def make_mlflow_accounts() -> None:
-    """`train` may edit every experiment and model, whoever made it; `classify` reads (readers.py). Raises Failed."""
+    """`train` may edit all experiments and models; `classify` only reads (readers.py). Raises Failed."""
     train = os.environ.get("MLFLOW_TRAIN_USERNAME") or "train"
     classify = os.environ.get("MLFLOW_CLASSIFY_USERNAME") or "classify"
     for name, password in ((train, "mlflow_train_password"), (classify, "mlflow_classify_password")):
-        made = _set_password(name, secret(password))
-        print(f"MLflow: account {name} {'made' if made else 'has its password'}")
+        is_new = _set_password(name, secret(password))
+        print(f"MLflow: account {name} {'created' if is_new else 'has its password'}")
     for kind in ("experiment", "registered_model"):
         grant = {"username": train, "resource_type": kind, "resource_id": "*", "permission": "EDIT"}
-        _mlflow("POST", "3.0/mlflow/users/permissions/grant", grant, already=True)
+        _mlflow("POST", "3.0/mlflow/users/permissions/grant", grant, may_exist=True)
     print(f"MLflow: {train} may edit every experiment and registered model")
 
 
@@ -180,11 +180,11 @@ def _set_password(name: str, password: str) -> bool:
     return False
 
 
-def _mlflow(method: str, path: str, body: dict[str, str] | None = None, already: bool = False) -> dict[str, Any]:
-    """MLflow's answer as admin; `already`: that a thing is there is fine. Raises Failed."""
+def _mlflow(method: str, path: str, body: dict[str, str] | None = None, may_exist: bool = False) -> dict[str, Any]:
+    """Call MLflow as admin; with `may_exist`, an existing resource is not an error. Raises Failed."""
     url = os.environ.get("MLFLOW_TRACKING_URI", "http://mlflow:5000").rstrip("/")
     session = requests.Session()
-    session.trust_env = False  # no proxy or .netrc stands between us and our own MLflow
+    session.trust_env = False  # the machine's proxy and .netrc are not for our own MLflow
     try:
         answer = session.request(
             method,
@@ -202,15 +202,15 @@ def _mlflow(method: str, path: str, body: dict[str, str] | None = None, already:
     if answer.ok:
         return dict(found)
     code = found.get("error_code", "")
-    if already and code == "RESOURCE_ALREADY_EXISTS":
+    if may_exist and code == "RESOURCE_ALREADY_EXISTS":
         return {}
     if answer.status_code == 401:
         raise Failed(
-            f"MLflow at {url} refused the account admin: mlflow_admin_password is not its password. A new one counts "
-            "only after it is set in MLflow too (docs/operations.md, Accounts and keys)"
+            f"MLflow at {url} refused the account admin: mlflow_admin_password is not its password. Change it in "
+            "MLflow too: docs/secrets-and-accounts.md"
         )
     if answer.status_code == 403:
-        raise Failed(f"MLflow at {url} answered 403: the name by which it is called is not in MLFLOW_ALLOWED_HOSTS")
+        raise Failed(f"MLflow at {url} answered 403: its host name is not in MLFLOW_ALLOWED_HOSTS")
     raise Failed(f"MLflow at {url} answered {answer.status_code} {code} {found.get('message', '')} to {path}".strip())
 
 

@@ -1,7 +1,7 @@
-"""Signs MLflow's accounts in; those named in MLFLOW_READERS may only ask.
+"""Authenticates MLflow's accounts; those in MLFLOW_READERS are read-only.
 
-`default_permission = READ` alone would leave every account the right to make experiments and models of its own, and so
-to write artifacts and to take a model's name before train does. MLflow finds `sign_in` by the file that start writes.
+With `default_permission = READ` alone, every account may create experiments and models: it could write artifacts, or
+claim a model's name before train does. MLflow finds `sign_in` through the file that `start` writes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from werkzeug.datastructures import Authorization
 
 
 def sign_in() -> Authorization | Response:
-    """Who asks; 401 without a good account and 403 where a reader would change something."""
-    who = authenticate_request_basic_auth()
-    if not isinstance(who, Authorization) or request.method in ("GET", "HEAD"):
-        return who
-    # MySQL takes `CLASSIFY` and `clássify` for the account `classify`: what counts is the name that is stored.
-    name = store.get_user(who.username).username
+    """The account; 401 for wrong credentials, 403 if a reader tries to change something."""
+    account = authenticate_request_basic_auth()
+    if not isinstance(account, Authorization) or request.method in ("GET", "HEAD"):
+        return account
+    # MySQL finds the account `classify` also as `CLASSIFY` and `clássify`, so compare the stored name.
+    name = store.get_user(account.username).username
     if name in os.environ.get("MLFLOW_READERS", "classify").split(","):
-        return Response(f"The account {name} may only read.\n", 403, mimetype="text/plain")
-    return who
+        return Response(f"The account {name} is read-only.\n", 403, mimetype="text/plain")
+    return account

@@ -1,1 +1,1 @@
-"""Copies of a deployment's database and buckets: made by scripts/backup, loaded by scripts/restore."""
+"""Copies of a deployment's database and buckets: scripts/backup makes them, scripts/restore loads them."""

@@ -1,4 +1,4 @@
-"""The objects of a store out to a folder and back, several at a time."""
+"""Copies the objects of a store to a folder and back, several at a time."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from backups.command import CannotGoOn, Progress
+from backups.command import BackupError, Progress
 from backups.manifest import File, describe
-from common.objects import Objects, check_key
-from common.objects_s3 import S3Objects
+from common.storage.object_store import ObjectStore, check_key
+from common.storage.s3 import S3Store
 
-# In MLflow's bucket from a restore's first write to its last comparison: one that did not end is known by it.
+# In MLflow's bucket from the first write of a restore to its last comparison, so that an unfinished one is noticed.
 MARK = "restore-unfinished.json"
-AT_ONCE, IN_MEMORY = 8, 8 << 20
+PARALLEL, IN_MEMORY = 8, 8 << 20
 
 
-class Bucket(S3Objects):
-    """A store whose bucket may have to be made first, with a key that has the right to."""
+class Bucket(S3Store):
+    """A store that can create its bucket; its key needs the right to."""
 
-    read_s = 60.0  # no gateway ends a copy, and a server may need a while to put a large object together
+    read_s = 60.0  # a server may take a while to assemble a large object
 
-    def make(self) -> None:
-        """Make the bucket if it is not there. Raises StoreUnavailable."""
+    def create(self) -> None:
+        """Create the bucket if it does not exist. Raises StoreUnavailable."""
 
-        def make() -> None:
+        def create() -> None:
             try:
                 self._connected().head_bucket(Bucket=self.bucket)
             except ClientError as error:
@@ -37,42 +37,42 @@ class Bucket(S3Objects):
                     raise
                 self._connected().create_bucket(Bucket=self.bucket)
 
-        self._try(make)
+        self._try(create)
 
 
-def copy_out(store: Objects, keys: list[str], folder: Path, progress: Progress) -> dict[str, File]:
-    """Copy these objects to folder/KEY and return what was copied; an object that is gone by now is left out.
+def copy_out(store: ObjectStore, keys: list[str], folder: Path, progress: Progress) -> dict[str, File]:
+    """Copy these objects to folder/KEY and return the copies; objects deleted in the meantime are left out.
 
-    Raises StoreUnavailable if the store can't be read, CannotGoOn if a key can't be the name of a file.
+    Raises StoreUnavailable if the store can't be read, BackupError if a key can't be the name of a file.
     """
 
     def copy(key: str) -> File | None:
         path = folder / key
         try:
-            check_key(key)  # before anything is made at its place, which might be outside of the folder
+            check_key(key)  # first: a bad key might lead outside the folder
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
                 found = store.read_into(key, file)
         except ValueError as error:
-            raise CannotGoOn(f"{store.where} holds an object that is none of ours: {error}. Take it away.") from None
+            raise BackupError(f"{store.where} holds an object that is not from Sabueso: {error}. Delete it.") from None
         except (FileExistsError, NotADirectoryError):
-            raise CannotGoOn(f"{path}: the file system has one name for two objects of {store.where}.") from None
+            raise BackupError(f"{path}: the file system can't tell two object names of {store.where} apart.") from None
         except OSError as error:
-            raise CannotGoOn(f"{path}: {error.strerror}.") from None
+            raise BackupError(f"{path}: {error.strerror}.") from None
         if not found:
             path.unlink()
             return None
         return describe(path)
 
     copied = {}
-    for key, file in _together(copy, keys):
+    for key, file in _in_parallel(copy, keys):
         progress.add(file.size if file else 0)
         if file:
             copied[key] = file
     return copied
 
 
-def copy_in(store: Objects, files: dict[str, Path], progress: Progress) -> None:
+def copy_in(store: ObjectStore, files: dict[str, Path], progress: Progress) -> None:
     """Write these files into the store under their keys. Raises StoreUnavailable."""
 
     def copy(key: str) -> int:
@@ -80,12 +80,12 @@ def copy_in(store: Objects, files: dict[str, Path], progress: Progress) -> None:
             store.write_from(key, file)
             return file.tell()
 
-    for _, size in _together(copy, list(files)):
+    for _, size in _in_parallel(copy, list(files)):
         progress.add(size)
 
 
-def compare(store: Objects, files: dict[str, File], progress: Progress) -> None:
-    """Read every object back. Raises CannotGoOn if one differs from its file, is not there, or is none of them."""
+def compare(store: ObjectStore, files: dict[str, File], progress: Progress) -> None:
+    """Read every object back. Raises BackupError if one differs from its file, is missing, or is not in the backup."""
 
     def differs(key: str) -> bool:
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as body:
@@ -96,24 +96,24 @@ def compare(store: Objects, files: dict[str, File], progress: Progress) -> None:
             return File(size, hashlib.file_digest(body, "sha256").hexdigest()) != files[key]  # type: ignore[arg-type]
 
     wrong = []
-    for key, different in _together(differs, list(files)):
+    for key, different in _in_parallel(differs, list(files)):
         progress.add(files[key].size)
         if different:
             wrong.append(key)
     wrong += [key for key in store.list("") if key not in files and key != MARK]
     if wrong:
-        raise CannotGoOn(
-            f"{store.where} does not hold what the backup does: {len(wrong)} objects differ, the first is {wrong[0]}. "
-            "Does something else write to it?"
+        raise BackupError(
+            f"{store.where} differs from the backup: {len(wrong)} objects, the first is {wrong[0]}. "
+            "Does another program write to it?"
         )
 
 
-def _together(work: Callable[[str], Any], keys: list[str]) -> Iterator[tuple[str, Any]]:
-    """Each key with what `work` made of it. The first error ends it; what has not begun by then never does."""
-    pool = ThreadPoolExecutor(AT_ONCE)
+def _in_parallel(work: Callable[[str], Any], keys: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield each key with the result of `work`; after the first error no further work starts."""
+    pool = ThreadPoolExecutor(PARALLEL)
     try:
-        for at in range(0, len(keys), 1000):
-            part = keys[at : at + 1000]
-            yield from zip(part, pool.map(work, part), strict=True)
+        for start in range(0, len(keys), 1000):
+            chunk = keys[start : start + 1000]
+            yield from zip(chunk, pool.map(work, chunk), strict=True)
     finally:
         pool.shutdown(cancel_futures=True)

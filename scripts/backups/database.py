@@ -1,4 +1,4 @@
-"""MLflow's database out to a gzipped file of SQL and back, through the client programs of MySQL and PostgreSQL."""
+"""Dumps MLflow's database to a gzipped SQL file and loads it, with the client programs of MySQL and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
-from backups.command import CannotGoOn
-from stopping import held_back
+from backups.command import BackupError
+from deferred_signals import deferred_signals
 
 ADVICE = {
     "denied": "Check its password in infra/.env.",
     "authentication failed": "Check its password in infra/.env.",
-    "connect": "Start it, or name another place with --database-host and --database-port.",
-    "host name": "Name one that this machine knows with --database-host.",
-    "unknown collation": "A dump of MySQL is restored into MySQL, one of MariaDB into MariaDB.",
-    "version mismatch": "Install the client programs of the server's version.",
+    "connect": "Start it, or set --database-host and --database-port.",
+    "host name": "Set --database-host to a name that this machine can resolve.",
+    "unknown collation": "Restore a MySQL dump into MySQL and a MariaDB dump into MariaDB.",
+    "version mismatch": "Install client programs of the same version as the server.",
 }
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -44,7 +44,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Database(ABC):
-    """One database. Every method raises CannotGoOn with what its client program says."""
+    """One database. Every method raises BackupError with the message of its client program."""
 
     address: Address
     kind: ClassVar[str]
@@ -58,7 +58,7 @@ class Database(ABC):
     tables_sql: ClassVar[str]
 
     def dump(self, path: Path) -> dict[str, int]:
-        """Write the whole database as one moment saw it; returns how many rows each table has that has any."""
+        """Write a consistent dump of the whole database; returns the row count of each table that is not empty."""
         rows: Counter[str] = Counter()
         with (
             gzip.open(path, "xb") as file,
@@ -71,78 +71,78 @@ class Database(ABC):
         with (
             gzip.open(path, "rb") as file,
             self._run(self.clients, self.load_options, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process,
-            contextlib.suppress(BrokenPipeError),  # it ended before its input did, and says why
+            contextlib.suppress(BrokenPipeError),  # the program ended early; its message says why
         ):
             shutil.copyfileobj(file, process.stdin)
 
     def tables(self) -> list[str]:
-        return self._ask(self.tables_sql)
+        return self._query(self.tables_sql)
 
     def rows(self, tables: list[str]) -> dict[str, int]:
-        """How many rows each of these tables has; their names are those that the database tells."""
-        counts = self._ask("".join(f"SELECT COUNT(*) FROM {self._quoted(table)};\n" for table in tables))  # noqa: S608
+        """The row count of each table. The names come from `tables`, so they need no escaping."""
+        counts = self._query("".join(f"SELECT COUNT(*) FROM {self._quoted(table)};\n" for table in tables))  # noqa: S608
         return dict(zip(tables, map(int, counts), strict=True))
 
     def versions(self) -> dict[str, str]:
         """The server's version and the dump program's."""
-        told = subprocess.run([self._find(self.dumpers), "--version"], capture_output=True, text=True, check=False)
-        return {"server": self._ask("SELECT VERSION();")[0], "program": told.stdout.strip()}
+        printed = subprocess.run([self._find(self.dumpers), "--version"], capture_output=True, text=True, check=False)
+        return {"server": self._query("SELECT VERSION();")[0], "program": printed.stdout.strip()}
 
     @abstractmethod
     def _counted(self, dump: IO[bytes], rows: Counter[str]) -> Iterator[bytes]:
-        """The lines of a dump as they are to be kept; adds each row to its table's count."""
+        """The lines of a dump to keep; adds each row to the count of its table."""
 
     def _quoted(self, table: str) -> str:
         return table
 
     @abstractmethod
     def _credentials(self) -> AbstractContextManager[tuple[list[str], dict[str, Any]]]:
-        """Arguments and Popen's options that let a program in, with no password among the arguments."""
+        """Arguments and Popen options to log in; the password is not among the arguments, which `ps` shows."""
 
     def _find(self, names: tuple[str, ...]) -> str:
         for name in names:
             if found := shutil.which(name):
                 return found
-        raise CannotGoOn(f"No {' or '.join(names)} on PATH. On Debian and Ubuntu: apt install {self.package}.")
+        raise BackupError(f"No {' or '.join(names)} on PATH. On Debian and Ubuntu: apt install {self.package}.")
 
-    def _ask(self, sql: str) -> list[str]:
-        with tempfile.TemporaryFile("w+b") as question:
-            question.write(sql.encode())
-            question.seek(0)  # before the program has it, which reads from the same place on
-            with self._run(self.clients, self.query_options, stdin=question, stdout=subprocess.PIPE) as process:
+    def _query(self, sql: str) -> list[str]:
+        with tempfile.TemporaryFile("w+b") as file:
+            file.write(sql.encode())
+            file.seek(0)  # before the program starts, which shares the file position
+            with self._run(self.clients, self.query_options, stdin=file, stdout=subprocess.PIPE) as process:
                 return [line.decode().rstrip("\n") for line in process.stdout]
 
     @contextmanager
     def _run(self, names: tuple[str, ...], options: tuple[str, ...], **streams: Any) -> Iterator[Any]:
-        """A program that was let in; when the body is through its input is closed, and it must end well."""
+        """A program, logged in. At the end of the body its input is closed; it must then exit with 0."""
         program = self._find(names)
-        with self._credentials() as (arguments, access), tempfile.TemporaryFile() as said:
+        with self._credentials() as (arguments, access), tempfile.TemporaryFile() as errors:
             command = [program, *arguments[:-1], *options, arguments[-1]]
             with ExitStack() as last:
-                with held_back():
-                    process = subprocess.Popen(command, stderr=said, **access, **streams)
+                with deferred_signals():
+                    process = subprocess.Popen(command, stderr=errors, **access, **streams)
                     last.callback(_end, process)
                 yield process
                 with contextlib.suppress(BrokenPipeError):
                     _close(process.stdin)
                 process.wait()
             if process.returncode != 0:
-                raise CannotGoOn(f"The database {self.address} can't be used: {_last_words(said)}")
+                raise BackupError(f"The database {self.address} can't be used: {_last_message(errors)}")
 
 
 class Mysql(Database):
-    """MySQL and MariaDB, through the client programs of either."""
+    """MySQL and MariaDB, with the client programs of either."""
 
     kind, file, package = "mysql", "mysql.sql.gz", "mariadb-client"
     dumpers, clients = ("mariadb-dump", "mysqldump"), ("mariadb", "mysql")
     dump_options = (
         "--single-transaction",
-        "--no-tablespaces",  # they need a right over the whole server
+        "--no-tablespaces",  # they need a server-wide privilege
         "--hex-blob",
-        "--skip-extended-insert",  # one row a line: what is restored is compared with the number of rows
+        "--skip-extended-insert",  # one row per line, so that rows can be counted
         "--no-autocommit",
         "--default-character-set=utf8mb4",
-        "--loose-set-gtid-purged=OFF",  # these two: MySQL's own program alone knows them
+        "--loose-set-gtid-purged=OFF",  # only MySQL's mysqldump knows these two
         "--loose-column-statistics=0",
     )
     load_options = ("--default-character-set=utf8mb4", "--loose-sandbox", "--batch")
@@ -151,10 +151,10 @@ class Mysql(Database):
 
     def _counted(self, dump: IO[bytes], rows: Counter[str]) -> Iterator[bytes]:
         for line in dump:
-            # Line breaks inside values are written as \n, so that every line that begins so is a row.
+            # Line breaks inside values are escaped as \n, so every line that starts like this is a row.
             if line.startswith(b"INSERT INTO `"):
                 rows[line.split(b"`", 2)[1].decode()] += 1
-            # MariaDB's first line forbids its client to run commands (so does --sandbox above); MySQL's can't read it.
+            # MariaDB's first line turns on sandbox mode (--sandbox above does too); MySQL's client can't read it.
             if not line.startswith(b"/*M!999999"):
                 yield line
 
@@ -172,14 +172,14 @@ class Mysql(Database):
             f'password="{_escaped(self.address.password)}"',
         ]
         if self.address.host in LOOPBACK:
-            # Nobody stands in between, and MariaDB's newer programs refuse the certificate that MySQL makes itself.
+            # Safe on loopback, and needed: newer MariaDB clients refuse MySQL's self-signed certificate.
             lines.append("loose-ssl-verify-server-cert=0")
-        # A file without a name: even if this process is killed the password stays nowhere.
+        # An unlinked file: the password leaves no trace even if this process is killed.
         with tempfile.TemporaryFile("w") as file:
             file.write("\n".join([*lines, ""]))
             file.flush()
             file.seek(0)
-            # Not --defaults-extra-file: a password in ~/.my.cnf would be read after it.
+            # Not --defaults-extra-file: ~/.my.cnf is read after it and would override the password.
             yield [f"--defaults-file=/dev/fd/{file.fileno()}", self.address.name], {"pass_fds": [file.fileno()]}
 
 
@@ -195,7 +195,7 @@ class Postgres(Database):
     )
 
     def _counted(self, dump: IO[bytes], rows: Counter[str]) -> Iterator[bytes]:
-        # COPY schema.table (columns) FROM stdin; then one row a line, until \.
+        # COPY schema.table (columns) FROM stdin; then one row per line, until \.
         table = ""
         for line in dump:
             if table and line != b"\\.\n":
@@ -214,7 +214,7 @@ class Postgres(Database):
 
 
 def _escaped(value: str) -> str:
-    """The value as it stands between double quotes in a file of options."""
+    """The value for use between double quotes in an option file."""
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
@@ -231,12 +231,12 @@ def _close(stream: IO[bytes] | None) -> None:
         stream.close()
 
 
-def _last_words(said: IO[bytes]) -> str:
-    """The end of what a client program said, and what a person does about it."""
-    said.seek(0)
-    lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
-    told = lines[-1].rstrip(".") if lines else "its client program ended without a word"
-    for sign, advice in ADVICE.items():
-        if sign in told.lower():
-            return f"{told}. {advice}"
-    return f"{told}."
+def _last_message(errors: IO[bytes]) -> str:
+    """The last line that a client program printed, with advice."""
+    errors.seek(0)
+    lines = [line.strip() for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
+    message = lines[-1].rstrip(".") if lines else "its client program ended without a message"
+    for pattern, advice in ADVICE.items():
+        if pattern in message.lower():
+            return f"{message}. {advice}"
+    return f"{message}."

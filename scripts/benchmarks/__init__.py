@@ -1,1 +1,1 @@
-"""Measures trainings, and a running deployment as its users reach it over HTTP."""
+"""Measures trainings, classify against its peers, and a running deployment over HTTP."""

@@ -1,4 +1,4 @@
-"""What the commands take on their command lines."""
+"""Types of command-line arguments."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import argparse
 from collections.abc import Callable, Collection
 
 
-def whole_number(least: int, most: int) -> Callable[[str], int]:
+def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text}: from {least} to {most}")
+        if not minimum <= int(text) <= maximum:
+            raise argparse.ArgumentTypeError(f"{text}: must be from {minimum} to {maximum}")
         return int(text)
 
     return read
 
 
 def names(known: Collection[str] = ()) -> Callable[[str], list[str]]:
-    """NAME,NAME; of those that are known, if any are."""
+    """NAME,NAME; each must be in `known`, unless that is empty."""
 
     def read(text: str) -> list[str]:
         if known and (wrong := [name for name in text.split(",") if name not in known]):
-            raise argparse.ArgumentTypeError(f"no {', '.join(wrong)}; there are: {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(wrong)}; choose from {', '.join(known)}")
         return text.split(",")
 
     return read

@@ -1,7 +1,7 @@
-"""The champions' bundles for a benchmark: given ones, or the shipped pipelines trained for a short time.
+"""The bundles for a benchmark: given ones, or short trainings of the shipped pipelines.
 
-`python -m benchmarks.champions SPEC FOLDER` trains one: the bundle into FOLDER/serving, and the same network as a
-SavedModel into FOLDER/saved.
+`python -m benchmarks.champions SPEC FOLDER` runs a training: it writes the bundle to FOLDER/serving, and the same
+network as a SavedModel to FOLDER/saved.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.output import log
 from benchmarks.quality import trained
 from benchmarks.quality_data import Spec, given_task, pipeline_of, read_train, shared_tasks
 from benchmarks.quality_train import end_with_stdin
-from benchmarks.telling import tell
-from benchmarks.wrk import Unmeasured
+from benchmarks.wrk import MeasurementFailed
 from local.drawings import draw_pets
 from local.made_up_rows import COLUMNS, made_up_rows
 
@@ -31,7 +31,7 @@ BUNDLES = "*/serving/contract.json"
 
 @dataclass(frozen=True)
 class Champions:
-    """Bundles by pipeline (each beside `saved` for peers), a photograph, and where all that came from."""
+    """Bundles by pipeline (each beside `saved` for peers), a photograph, and their origin."""
 
     bundles: dict[str, Path]
     photo: Path
@@ -39,23 +39,23 @@ class Champions:
 
 
 def find_champions(given: Path | None, work: Path, budget_s: int) -> Champions:
-    """Those of the folder that is given; where it has none, trained into it. Raises Unmeasured."""
+    """The bundles of the folder; if it has none, they are trained. Raises MeasurementFailed."""
     folder = (given or work / "trained").resolve()
     tasks, data = _tasks(work / "made-up")
     photo = min(Path(tasks[0].test).glob("*/*.jpg"))
-    source = f"of {folder}"
+    source = f"from {folder}"
     if not list(folder.glob(BUNDLES)):
         source = f"trained for {budget_s} s each on {data}"
         for task in tasks:
             target = folder / task.pipeline
             target.mkdir(parents=True, exist_ok=True)
             if not trained(replace(task, budget_s=budget_s), target, "benchmarks.champions"):
-                raise Unmeasured(f"the training of {task.pipeline} failed")
+                raise MeasurementFailed(f"the training of {task.pipeline} failed")
     return Champions({path.parts[-3]: path.parent for path in sorted(folder.glob(BUNDLES))}, photo, source)
 
 
 def _tasks(folder: Path) -> tuple[list[Spec], str]:
-    """What to train on: the shared data, or drawings and rows that are made up in the folder."""
+    """Tasks on the shared data, or on drawings and made-up rows, which are written to the folder."""
     shared = shared_tasks()
     tasks, data = [shared[name] for name in TASKS], "the shared data"
     if not all(Path(path).exists() for task in tasks for path in (task.train, task.test)):
@@ -68,21 +68,21 @@ def _tasks(folder: Path) -> tuple[list[Spec], str]:
 
 
 def main(argv: list[str]) -> int:
-    import train.bundle.make_bundle as making
+    import train.export.make_bundle as bundle_module
     from benchmarks import quality_ours
 
     end_with_stdin()
     spec, folder = Spec(**json.loads(argv[0])), Path(argv[1])
-    pipeline, write_network = pipeline_of(spec), making.write_network
+    pipeline, write_network = pipeline_of(spec), bundle_module.write_network
 
     def write_both(serving: Any, target: Path) -> None:
-        """The serving network is made, written and forgotten inside make_bundle."""
+        """make_bundle does not return the serving network, so it is saved where it is written."""
         serving.export(str(folder / "saved"), verbose=False)
         write_network(serving, target)
 
-    making.write_network = write_both  # type: ignore[assignment]
+    bundle_module.write_network = write_both  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as scratch:
-        quality_ours.fit(pipeline, *read_train(spec, pipeline), time.monotonic(), Path(scratch), tell)
+        quality_ours.fit(pipeline, *read_train(spec, pipeline), time.monotonic(), Path(scratch), log)
         shutil.copytree(Path(scratch) / "serving", folder / "serving")
     return 0
 

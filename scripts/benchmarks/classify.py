@@ -1,4 +1,4 @@
-"""How fast classify answers, with one worker and with two, beside its peers with the same network."""
+"""Measures how fast classify answers with one worker and with two, compared with peers that serve the same network."""
 
 from __future__ import annotations
 
@@ -20,37 +20,49 @@ from typing import Any
 import psutil
 
 from benchmarks.arguments import names, whole_number
-from benchmarks.bars import KINDS, OURS, WORKERS, bars, medians
+from benchmarks.calls import ours, read_case
 from benchmarks.champions import find_champions
 from benchmarks.ours import Ours, floor_ms
+from benchmarks.output import log, print_table
 from benchmarks.peers import CONFIGURATIONS, peer_candidates
 from benchmarks.quality_data import KEY, ROOT
-from benchmarks.questions import ours, read_question
 from benchmarks.server import Candidate
-from benchmarks.telling import print_table, tell
-from benchmarks.wrk import Unmeasured, find_wrk
-from common.bundle import Bundle
+from benchmarks.targets import KINDS, OURS, WORKERS, judge_targets, medians
+from benchmarks.wrk import MeasurementFailed, find_wrk
+from common.inference.bundle import Bundle
 
 FUNCTIONS = ROOT / "functions"
 NAMES = list(CONFIGURATIONS)
 COLUMNS = ("calls_per_s", "p50_ms", "p99_ms", "cpu_ms", "pss_mb", "start_s")
-TRY_S, DISTURBED = 3, 0.1
-UNMEASURED = (Unmeasured, OSError, ValueError, HTTPException, psutil.Error)
+TRIAL_S, MAX_OTHERS = 3, 0.1
+FAILURES = (MeasurementFailed, OSError, ValueError, HTTPException, psutil.Error)
 
 
 def main(argv: list[str]) -> int:
-    """0: every measured bar passes; 1: one fails, or a peer could not be measured; 2: ours could not."""
+    """Exit code 0: every measured target is met; 1: one is missed, or a peer failed; 2: classify itself failed."""
     parser = argparse.ArgumentParser(prog="scripts/bench classify", description=__doc__)
-    parser.add_argument("--peers", action="store_true", help="other servers too, each in an environment in .bench/")
-    parser.add_argument("--only", type=names(NAMES), metavar="NAME,NAME", help=f"of the peers: {','.join(NAMES)}")
-    parser.add_argument("--rounds", type=whole_number(1, 100), default=5, metavar="N", help="medians of so many (5)")
-    parser.add_argument("--seconds", type=whole_number(1, 600), default=5, help="for each measurement (5)")
-    parser.add_argument("--csv", type=whole_number(1, 200_000), default=100_000, metavar="ROWS", help="in one call")
-    parser.add_argument("--budget", type=whole_number(1, 600), default=20, help="seconds of each training (20)")
-    parser.add_argument("--bundles", type=Path, metavar="DIR", help="PIPELINE/serving, PIPELINE/saved; made if empty")
-    parser.add_argument("--key", default=KEY, help="the bundle-key of given bundles")
-    parser.add_argument("--pipelines", type=Path, default=FUNCTIONS / "pipelines", metavar="DIR", help="of the bundles")
-    parser.add_argument("--functions", type=Path, default=FUNCTIONS, metavar="DIR", help="those of another checkout")
+    parser.add_argument(
+        "--peers", action="store_true", help="measure other servers too, each in an environment in .bench/"
+    )
+    parser.add_argument("--only", type=names(NAMES), metavar="NAME,NAME", help=f"only these peers: {','.join(NAMES)}")
+    parser.add_argument(
+        "--rounds", type=whole_number(1, 100), default=5, metavar="N", help="report medians of N rounds (5)"
+    )
+    parser.add_argument("--seconds", type=whole_number(1, 600), default=5, help="per measurement (5)")
+    parser.add_argument(
+        "--csv", type=whole_number(1, 200_000), default=100_000, metavar="ROWS", help="rows of one large call"
+    )
+    parser.add_argument("--budget", type=whole_number(1, 600), default=20, help="seconds per training (20)")
+    parser.add_argument(
+        "--bundles", type=Path, metavar="DIR", help="PIPELINE/serving, PIPELINE/saved; trained if empty"
+    )
+    parser.add_argument("--key", default=KEY, help="bundle-key of the bundles")
+    parser.add_argument(
+        "--pipelines", type=Path, default=FUNCTIONS / "pipelines", metavar="DIR", help="pipeline files of the bundles"
+    )
+    parser.add_argument(
+        "--functions", type=Path, default=FUNCTIONS, metavar="DIR", help="functions/ of another checkout"
+    )
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object for programs")
     given = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -58,55 +70,55 @@ def main(argv: list[str]) -> int:
         find_wrk()
         with tempfile.TemporaryDirectory(prefix="sabueso-bench-") as work:
             return _run(given, Path(work))
-    except UNMEASURED as error:
-        tell(f"! {error}")
+    except FAILURES as error:
+        log(f"! {error}")
         return 2
     except KeyboardInterrupt:
-        tell("! stopped")
+        log("! stopped")
         return 130
 
 
 def _run(given: argparse.Namespace, work: Path) -> int:
     champions = find_champions(given.bundles, work, given.budget)
-    questions = {}
+    cases = {}
     for name, bundle in champions.bundles.items():
-        question = read_question(name, bundle, given.key, champions.photo)
-        questions[question.kind] = question
-    if questions.keys() != KINDS.keys():
-        raise Unmeasured(f"the bundles are not of each kind: {', '.join(KINDS)}")
+        case = read_case(name, bundle, given.key, champions.photo)
+        cases[case.kind] = case
+    if cases.keys() != KINDS.keys():
+        raise MeasurementFailed(f"bundles of both kinds are needed: {', '.join(KINDS)}")
     classify = Ours(work, given.functions, given.pipelines, champions.bundles, given.key)
-    calls = tuple(ours(question) for question in questions.values())
+    calls = tuple(ours(case) for case in cases.values())
     candidates = [
         Candidate(name, "", call, partial(classify.server, workers), calls)
         for name, workers in WORKERS.items()
         for call in calls
     ]
-    candidates[0].measure(1)  # the first start writes bytecode and fills the disk's cache
+    candidates[0].measure(1)  # the first start writes bytecode and warms the disk cache
     left_out: dict[str, str] = {}
     for name in (given.only or NAMES) if given.peers else []:
-        tell(f"  {name}: installing, trying its configurations ...")
+        log(f"  {name}: installing it and trying its configurations ...")
         try:
-            for question in questions.values():
-                champion = champions.bundles[question.pipeline].parent
-                candidates.append(_best(peer_candidates(name, question, champion, work / f"{name}-{question.kind}")))
-        except UNMEASURED as error:
+            for case in cases.values():
+                champion = champions.bundles[case.pipeline].parent
+                candidates.append(_best(peer_candidates(name, case, champion, work / f"{name}-{case.kind}")))
+        except FAILURES as error:
             left_out[name] = str(error)
     measured: dict[Candidate, list[dict[str, float]]] = {candidate: [] for candidate in candidates}
     rows_per_s, floors = [], []
-    picture = questions["image"]
+    picture = cases["image"]
     loaded = Bundle(champions.bundles[picture.pipeline], given.key)
     for number in range(1, given.rounds + 1):
         for candidate, rounds in measured.items():
             if candidate.name not in left_out:
-                tell(f"  round {number} of {given.rounds}: {candidate.name}, {KINDS[candidate.kind]} ...")
+                log(f"  round {number} of {given.rounds}: {candidate.name}, {KINDS[candidate.kind]} ...")
                 try:
                     rounds.append(candidate.measure(given.seconds))
-                except UNMEASURED as error:
+                except FAILURES as error:
                     if candidate.name in WORKERS:
                         raise
                     left_out[candidate.name] = str(error)
         floors.append(floor_ms(loaded, picture.body))
-        rows_per_s.append(classify.rows_per_s(WORKERS[OURS], questions["tabular"], given.csv))
+        rows_per_s.append(classify.rows_per_s(WORKERS[OURS], cases["tabular"], given.csv))
     figures = {server: medians(rounds) for server, rounds in measured.items() if server.name not in left_out}
     csv = {"rows": given.csv, "rows_per_s": round(median(rows_per_s))}
     facts = {"bundles": champions.source, "rounds": given.rounds, "seconds": given.seconds, **machine(), "csv": csv}
@@ -115,22 +127,22 @@ def _run(given: argparse.Namespace, work: Path) -> int:
 
 
 def _best(configurations: Sequence[Candidate]) -> Candidate:
-    """The one with the most calls a second in a short try. Raises Unmeasured."""
+    """The configuration with the most calls per second in a short trial. Raises MeasurementFailed."""
     rates: dict[Candidate, float] = {}
-    why = ""
+    reason = ""
     for candidate in configurations:
         try:
-            rates[candidate] = candidate.measure(TRY_S)["calls_per_s"]
-            tell(f"    {KINDS[candidate.kind]}, {candidate.configuration}: {rates[candidate]:,g} calls/s")
-        except UNMEASURED as error:
-            why = str(error)
+            rates[candidate] = candidate.measure(TRIAL_S)["calls_per_s"]
+            log(f"    {KINDS[candidate.kind]}, {candidate.configuration}: {rates[candidate]:,g} calls/s")
+        except FAILURES as error:
+            reason = str(error)
     if not rates:
-        raise Unmeasured(why)
+        raise MeasurementFailed(reason)
     return max(rates, key=rates.__getitem__)
 
 
 def machine() -> dict[str, Any]:
-    """What a figure depends on beside the code."""
+    """Facts of the machine that the figures depend on."""
     cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     name = re.search(r"^model name\s*: (.*)", cpu, re.MULTILINE)
     facts = {"cores": len(os.sched_getaffinity(0)), "cpu": name[1] if name else None}
@@ -140,7 +152,7 @@ def machine() -> dict[str, Any]:
 def report(
     measured: Mapping[Candidate, Mapping[str, float]], left_out: dict[str, str], facts: dict[str, Any], as_json: bool
 ) -> int:
-    """The table, the bars, what was left out; and the same for programs. Returns the exit code."""
+    """Print the table, the targets and the peers that failed; with `as_json` also as JSON. Returns the exit code."""
     figures = {
         kind: {server.name: values for server, values in measured.items() if server.kind == kind} for kind in KINDS
     }
@@ -151,19 +163,19 @@ def report(
     print_table(("input", "server", "configuration", *COLUMNS), sorted(rows, key=lambda row: row[0]))
     print(f"one CSV of {facts['csv']['rows']:,} rows: {facts['csv']['rows_per_s']:,} rows/s\n")
     print(f"a picture's decoder and network alone: {facts['floor_ms']:g} ms of CPU\n")
-    judged = bars(figures, facts["floor_ms"])
-    for bar in judged:
-        figure = "" if bar.figure is None else f": {bar.figure:,g}"
-        print(f"  {bar.verdict:12}  {bar.name}{figure} (wanted {bar.wanted})")
+    judged = judge_targets(figures, facts["floor_ms"])
+    for target in judged:
+        figure = "" if target.figure is None else f": {target.figure:,g}"
+        print(f"  {target.verdict:12}  {target.name}{figure} (wanted {target.wanted})")
     others = max(values["others"] for values in measured.values())
-    if others > DISTURBED:
-        tell(f"! other programs used up to {others:.0%} of this machine meanwhile: run it again alone")
-    for name, why in left_out.items():
-        tell(f"! {name} was left out: {why}")
+    if others > MAX_OTHERS:
+        log(f"! other programs used up to {others:.0%} of this machine during the run: repeat it on an idle machine")
+    for name, reason in left_out.items():
+        log(f"! {name} was left out: {reason}")
     if as_json:
-        results = {"figures": figures, "bars": [asdict(bar) for bar in judged], "left_out": left_out}
+        results = {"figures": figures, "bars": [asdict(target) for target in judged], "left_out": left_out}
         print(json.dumps({**results, "run": {**facts, "others": others}}))
-    return 1 if left_out or any(bar.verdict == "FAIL" for bar in judged) else 0
+    return 1 if left_out or any(target.verdict == "FAIL" for target in judged) else 0
 
 
 if __name__ == "__main__":

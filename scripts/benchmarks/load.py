@@ -1,4 +1,4 @@
-"""What a running deployment carries: calls a second, times and errors of classify behind its door or gateway."""
+"""Measures a running deployment: calls per second, latency and errors of classify, through reverse proxy or gateway."""
 
 from __future__ import annotations
 
@@ -17,41 +17,47 @@ import requests
 import urllib3
 
 from benchmarks.arguments import names, whole_number
-from benchmarks.telling import print_table, tell
-from benchmarks.wrk import WARM_UP_S, Unmeasured, find_wrk, load
-from deployment.smoke import TIMEOUT_S, a_picture, example_row
+from benchmarks.output import log, print_table
+from benchmarks.wrk import WARM_UP_S, MeasurementFailed, find_wrk, load
+from deployment.smoke import TIMEOUT_S, example_row, make_picture
 
 COLUMNS = ("pipeline", "input", "clients", "calls", "calls_per_s", "p50_ms", "p95_ms", "p99_ms", "errors")
 ROWS = 1000
-SIZES = ((160, 160), (4000, 3000))  # the large one: 12 megapixels, the most that classify takes of a PNG
+SIZES = ((160, 160), (4000, 3000))  # 12 megapixels: the largest PNG that classify accepts
 
 
 def main(argv: list[str]) -> int:
-    """0: measured; 1: no such pipeline answers; 2: the arguments are wrong, or there is no wrk."""
+    """Exit code 0: success; 1: no such pipeline answers; 2: wrong arguments, or wrk is missing."""
     parser = argparse.ArgumentParser(prog="scripts/bench load", description=__doc__)
-    parser.add_argument("url", metavar="URL", help="of the door or the gateway; its certificate is not checked")
-    parser.add_argument("--clients", type=_clients, default=[1, 8, 32], metavar="N,N", help="at once (1,8,32)")
-    parser.add_argument("--seconds", type=whole_number(1, 300), default=10, help="for each measurement (10)")
-    parser.add_argument("--pipelines", type=names(), metavar="NAME,NAME", help="default: all that serve")
-    parser.add_argument("--picture", type=Path, action="append", default=[], metavar="FILE", help="own; repeatable")
+    parser.add_argument(
+        "url", metavar="URL", help="of the reverse proxy or the gateway; its certificate is not verified"
+    )
+    parser.add_argument(
+        "--clients", type=_clients, default=[1, 8, 32], metavar="N,N", help="concurrent clients (1,8,32)"
+    )
+    parser.add_argument("--seconds", type=whole_number(1, 300), default=10, help="per measurement (10)")
+    parser.add_argument("--pipelines", type=names(), metavar="NAME,NAME", help="default: all with a champion")
+    parser.add_argument(
+        "--picture", type=Path, action="append", default=[], metavar="FILE", help="your own picture; repeatable"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object for programs")
-    parser.add_argument("--anywhere", action="store_true", help="let a URL pass that is not of this machine")
+    parser.add_argument("--anywhere", action="store_true", help="allow a URL of another machine")
     given = parser.parse_args(argv)
     parts = urlsplit(given.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        parser.error(f"{given.url}: begin it with http:// or https://")
-    if not given.anywhere and not is_own(parts.hostname):
-        parser.error(f"{parts.hostname} is not this machine; --anywhere if it is yours all the same")
+        parser.error(f"{given.url}: must begin with http:// or https://")
+    if not given.anywhere and not is_local(parts.hostname):
+        parser.error(f"{parts.hostname} is not this machine; if it is yours, add --anywhere")
     if missing := [file for file in given.picture if not file.is_file()]:
         parser.error(f"no file {missing[0]}")
     try:
         find_wrk()
         measures = _measure(given)
-    except Unmeasured as error:
-        tell(f"! {error}")
+    except MeasurementFailed as error:
+        log(f"! {error}")
         return 2
     except (requests.RequestException, LookupError, ValueError) as error:
-        tell(f"! {given.url} does not answer as classify does: {type(error).__name__}: {error}")
+        log(f"! {given.url} does not answer like classify: {type(error).__name__}: {error}")
         return 1
     if given.json:
         print(json.dumps({"url": given.url, "cores_here": os.cpu_count(), "measures": measures}))
@@ -61,7 +67,7 @@ def main(argv: list[str]) -> int:
         if measure["errors"] or not measure["calls"]:
             why = measure["failed"] or "no answer"
             print(f"! {measure['pipeline']}, {measure['input']}, {measure['clients']} clients: {why}")
-    print("calls_per_s: answered without an error; times: of all answers. wrk works on this machine's cores too.")
+    print("calls_per_s counts answers without an error; times are of all answers. wrk uses this machine's cores too.")
     return 0
 
 
@@ -69,8 +75,8 @@ def _clients(text: str) -> list[int]:
     return [whole_number(1, 256)(part) for part in text.split(",")]
 
 
-def is_own(host: str) -> bool:
-    """True if all addresses of that name can be bound, as only those of this machine can."""
+def is_local(host: str) -> bool:
+    """True if all addresses of the name can be bound: only addresses of this machine can."""
     try:
         for family, _, _, _, address in socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM):
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -81,7 +87,7 @@ def is_own(host: str) -> bool:
 
 
 def _measure(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Raises RequestException, LookupError, ValueError where something else answers, or no such pipeline serves."""
+    """Raises RequestException, LookupError or ValueError if another server answers, or no pipeline has a champion."""
     index = f"{given.url.rstrip('/')}/function/classify/"
     measures = []
     for pipeline in _get(index)["pipelines"]:
@@ -89,29 +95,29 @@ def _measure(given: argparse.Namespace) -> list[dict[str, Any]]:
         if pipeline["ready"] and name in (given.pipelines or [name]):
             for kind, body, content_type in _inputs(_get(index + name), given.picture):
                 for clients in given.clients:
-                    tell(f"    {name}, {kind}, {clients} clients ...")
+                    log(f"    {name}, {kind}, {clients} clients ...")
                     load(index + name, body, content_type, clients, WARM_UP_S)
                     figures = load(index + name, body, content_type, clients, given.seconds)
                     measures.append({"pipeline": name, "input": kind, "clients": clients, **figures})
     if not measures:
-        raise LookupError(f"of those pipelines none serves; GET {index} says which do")
+        raise LookupError(f"none of these pipelines has a champion; see GET {index}")
     return measures
 
 
 def _inputs(card: dict[str, Any], pictures: Sequence[Path]) -> list[tuple[str, bytes, str]]:
-    """Name, body and content type: rows of the card's examples, pictures that are made up or one's own."""
+    """Name, body and content type: rows from the card's examples; made-up or given pictures."""
     if card["kind"] == "tabular":
         row = example_row(card)
         rows = {"1 row": row, f"{ROWS} rows": [row] * ROWS}
         return [(name, json.dumps(body).encode(), "application/json") for name, body in rows.items()]
     if not pictures:
-        return [(f"PNG, {width} x {height}", a_picture(width, height), "image/png") for width, height in SIZES]
+        return [(f"PNG, {width} x {height}", make_picture(width, height), "image/png") for width, height in SIZES]
     types = {file: mimetypes.guess_type(file)[0] or "application/octet-stream" for file in pictures}
     return [(file.name, file.read_bytes(), content_type) for file, content_type in types.items()]
 
 
 def _get(url: str) -> dict[str, Any]:
-    """wrk checks no certificate; nor does this."""
+    """Certificates are not verified, as in wrk."""
     urllib3.disable_warnings()
     with requests.Session() as session:
         session.trust_env = False

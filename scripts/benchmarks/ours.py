@@ -1,4 +1,4 @@
-"""classify as stack.yml has it, with the champions' bundles in its scratch folder."""
+"""classify with the environment of stack.yml, and the bundles in its scratch folder."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks.questions import Question, ours, post
+from benchmarks.calls import Case, ours, post
 from benchmarks.server import Server, free_port
-from benchmarks.wrk import Unmeasured
-from common.bundle import Bundle
+from benchmarks.wrk import MeasurementFailed
+from common.inference.bundle import Bundle
+from common.inference.contract import Contract
 from local.stack import local_environment, read_stack
 
 FLOOR_CALLS = 200
-NO_MLFLOW = "http://127.0.0.1:9"  # the bundles are there: none is fetched
+NO_MLFLOW = "http://127.0.0.1:9"  # not needed: the bundles are in the scratch folder
 
 
 class Ours:
-    """Its folders; a server is made out of them as often as is measured."""
+    """The folders of classify; each measurement starts a new server on them."""
 
     def __init__(self, work: Path, functions: Path, pipelines: Path, bundles: Mapping[str, Path], key: str) -> None:
         self.work, self.functions = work, functions.resolve()
@@ -45,21 +45,21 @@ class Ours:
         environment = local_environment(function, os.environ, port, self.work / "secrets", settings)
         return Server([sys.executable, str(self.functions / "server.py")], environment, self.work, port)
 
-    def rows_per_s(self, workers: int, question: Question, rows: int) -> float:
-        """Of one CSV with so many rows, sent to a server that has just answered. Raises Unmeasured."""
-        csv = csv_of(question.contract, rows)
+    def rows_per_s(self, workers: int, case: Case, rows: int) -> float:
+        """Rows per second of one CSV, sent to a warm server. Raises MeasurementFailed."""
+        csv = csv_of(case.contract, rows)
         with self.server(workers) as server:
-            server.start(ours(question))
+            server.start(ours(case))
             began = time.perf_counter()
-            lines = post(f"{server.url}/{question.pipeline}", csv, "text/csv", "text/csv").count(b"\n")
+            lines = post(f"{server.url}/{case.pipeline}", csv, "text/csv", "text/csv").count(b"\n")
             seconds = time.perf_counter() - began
         if lines != rows + 1:
-            raise Unmeasured(f"{rows} rows in one CSV got {lines} lines")
+            raise MeasurementFailed(f"a CSV of {rows} rows was answered with {lines} lines")
         return rows / seconds
 
 
 def floor_ms(bundle: Bundle, picture: bytes) -> float:
-    """CPU milliseconds of a picture where nothing is done but what must be: decoder and network, in a bare loop."""
+    """CPU milliseconds of a picture for decoder and network alone, in a loop."""
     for _ in range(FLOOR_CALLS // 5):
         bundle.predict([picture])
     began = time.process_time()
@@ -68,9 +68,9 @@ def floor_ms(bundle: Bundle, picture: bytes) -> float:
     return 1000 * (time.process_time() - began) / FLOOR_CALLS
 
 
-def csv_of(contract: Mapping[str, Any], rows: int) -> bytes:
-    """So many rows with a header, each of values that the columns' examples have."""
+def csv_of(contract: Contract, rows: int) -> bytes:
+    """Rows with a header, drawn from the example values of the columns."""
     generator = np.random.default_rng(0)
-    columns = [generator.choice(np.array(column["examples"]), rows).astype(str) for column in contract["columns"]]
-    lines = [",".join(column["name"] for column in contract["columns"]), *map(",".join, zip(*columns, strict=True)), ""]
+    columns = [generator.choice(np.array(column.examples), rows).astype(str) for column in contract.columns]
+    lines = [",".join(column.name for column in contract.columns), *map(",".join, zip(*columns, strict=True)), ""]
     return "\n".join(lines).encode()

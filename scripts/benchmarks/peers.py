@@ -1,6 +1,6 @@
-"""The peers: servers of other projects with the same network, each in an environment of its own in .bench/.
+"""The peers: servers of other projects with the same network, each in its own environment in .bench/.
 
-What their packages need themselves is not pinned: the newest that fits, as whoever installs the peer gets.
+Their indirect dependencies are not pinned: they are the newest that fit, as in a user's own installation.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.calls import Case, mlflow, raw, v2
 from benchmarks.quality_data import ROOT
-from benchmarks.questions import Question, mlflow, raw, v2
 from benchmarks.server import Candidate, Server, free_port
-from benchmarks.wrk import Unmeasured
+from benchmarks.wrk import MeasurementFailed
 from local.stack import MACHINE
 
 SERVERS = Path(__file__).resolve().parent / "serving_peers"
 QUIET = {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true"}
 TENSORFLOW = ("tensorflow-cpu==2.21.0", "keras==3.15.1")
 ONNX = "onnxruntime==1.32.0"
-SHARED = ("numpy==2.4.6", "pillow==13.0.0")
+SHARED = ("numpy==2.4.6", "pillow==13.0.0", "pydantic==2.14.3")
 PACKAGES = {
     "mlflow": ("mlflow==3.17.2", *TENSORFLOW, *SHARED),
     "flask": ("flask==3.1.3", "waitress==3.0.2", *TENSORFLOW, *SHARED),
     "bentoml": ("bentoml==1.4.40", ONNX, *SHARED),
-    "mlserver": ("mlserver==1.7.1", "uvloop==0.21.0", ONNX, *SHARED),  # its workers don't start with a later uvloop
+    "mlserver": ("mlserver==1.7.1", "uvloop==0.21.0", ONNX, *SHARED),  # its workers don't start with a newer uvloop
     "tf2onnx": ("tf2onnx==1.17.0", "onnx==1.23.2", TENSORFLOW[0], SHARED[0]),
 }
-# Each but the first is tried in configurations that were the best in some run; the best of this run is measured.
+# Configurations that were the best in some run. All are tried, and the best of this run is measured.
 CONFIGURATIONS: Mapping[str, Mapping[str, dict[str, int]]] = {
     "mlflow": {"as it comes": {}},
     "flask": {
@@ -45,24 +45,24 @@ CONFIGURATIONS: Mapping[str, Mapping[str, dict[str, int]]] = {
 }
 
 
-def peer_candidates(name: str, question: Question, champion: Path, folder: Path) -> list[Candidate]:
-    """One for each configuration; `champion` has the network as a SavedModel. Raises Unmeasured."""
+def peer_candidates(name: str, case: Case, champion: Path, folder: Path) -> list[Candidate]:
+    """One per configuration; `champion` has the network as a SavedModel. Raises MeasurementFailed."""
     programs = install(name)
     if ONNX in PACKAGES[name]:
         _export_onnx(champion)
     folder.mkdir(parents=True)
-    network = {"contract": str(champion / "serving" / "contract.json"), "shape": question.encoded.shape[1:]}
+    network = {"contract": str(champion / "serving" / "contract.json"), "shape": case.encoded.shape[1:]}
     network |= {"saved": str(champion / "saved"), "onnx": str(champion / "network.onnx")}
     candidates = []
     for configuration, options in CONFIGURATIONS[name].items():
         form = mlflow if name == "mlflow" else v2 if name == "mlserver" and options["workers"] else raw
         server = partial(_server, name, network | options, programs, folder)
-        candidates.append(Candidate(name, configuration, form(question), server))
+        candidates.append(Candidate(name, configuration, form(case), server))
     return candidates
 
 
 def install(name: str) -> Path:
-    """The folder of the programs of .bench/NAME. Raises Unmeasured."""
+    """Install the peer; returns the folder of its programs. Raises MeasurementFailed."""
     folder, uv = ROOT / ".bench" / name, str(ROOT / ".tools" / "bin" / "uv")
     if not folder.exists():
         _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
@@ -97,7 +97,7 @@ def _server(name: str, spec: dict[str, Any], programs: Path, folder: Path) -> Se
 
 
 def _export_onnx(champion: Path) -> None:
-    """network.onnx out of the SavedModel, unless it is there."""
+    """Convert the SavedModel to network.onnx, unless that exists."""
     target = champion / "network.onnx"
     if not target.exists():
         programs = install("tf2onnx")
@@ -106,7 +106,7 @@ def _export_onnx(champion: Path) -> None:
 
 
 def _environment(programs: Path) -> dict[str, str]:
-    """Nothing of ours but the machine's places."""
+    """The machine's variables, without any of ours."""
     machine = {name: os.environ[name] for name in MACHINE if name in os.environ}
     path = f"{programs}{os.pathsep}{machine.get('PATH', '')}"
     return {**machine, **QUIET, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -115,4 +115,4 @@ def _environment(programs: Path) -> dict[str, str]:
 def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Unmeasured(f"{' '.join(command[:3])} failed: {done.stderr.strip()[-800:]}")
+        raise MeasurementFailed(f"{' '.join(command[:3])} failed: {done.stderr.strip()[-800:]}")

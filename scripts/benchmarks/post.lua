@@ -1,4 +1,4 @@
--- wrk's script: the same POST again and again; in the end one line of JSON.
+-- wrk's script: repeats one POST and prints one line of JSON at the end.
 -- Arguments: a file with the body, its content type.
 
 function init(arguments)

@@ -1,4 +1,4 @@
-"""Trains with several seeds, the peers too, each training in a process of its own, and tells how good they are."""
+"""Trains with several seeds, ours and the peers, each training in its own process, and reports their quality."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from benchmarks.arguments import names, whole_number
+from benchmarks.output import log, print_table
 from benchmarks.quality_data import ROOT, Spec, given_task, pipeline_of, read_test, read_train, shared_tasks
 from benchmarks.quality_scores import (
     METRICS,
@@ -26,10 +27,9 @@ from benchmarks.quality_scores import (
     read_predictions,
     score,
 )
-from benchmarks.telling import print_table, tell
 from common.errors import SabuesoError, Unusable
-from common.pipeline_keys import BACKBONES, NOTHING
-from train.fit import ENVIRONMENT
+from common.pipelines import FROM_SCRATCH, Backbone
+from train.environment import ENVIRONMENT
 
 PEERS = {"covertype": "lightgbm", "pets": "logistic"}  # by pipeline
 COLUMNS = ("model", "accuracy", "macro F1", "log loss", "ECE", "ECE if perfect", "seconds", "peak MB")
@@ -39,38 +39,44 @@ TASKS = tuple(shared_tasks())
 
 
 def main(argv: list[str]) -> int:
-    """0: all is well; 1: a training failed; 2: the data can't be used."""
+    """Exit code 0: success; 1: a training failed; 2: the data can't be used."""
     parser = argparse.ArgumentParser(prog="scripts/bench quality", description=__doc__)
     parser.add_argument("--tasks", type=names(TASKS), metavar="NAME,NAME", help=f"default: {','.join(TASKS)}")
     parser.add_argument("--seeds", type=whole_number(1, 100), default=3, metavar="N", help="trainings of each (3)")
-    parser.add_argument("--train", type=Path, metavar="CSV|DIR", help="other data of the same form; all of it is used")
-    parser.add_argument("--test", type=Path, metavar="CSV|DIR", help="what those are scored on")
+    parser.add_argument("--train", type=Path, metavar="CSV|DIR", help="other data of the same form; all are used")
+    parser.add_argument("--test", type=Path, metavar="CSV|DIR", help="the data to score on")
     parser.add_argument(
-        "--folds", type=whole_number(2, 20), metavar="N", help="cross-validate the pictures for training alone"
+        "--folds", type=whole_number(2, 20), metavar="N", help="cross-validate on the training pictures"
     )
-    parser.add_argument("--backbone", choices=BACKBONES, default="", help="of pictures, not the pipeline's")
-    parser.add_argument("--image-size", type=whole_number(32, 512), default=0, metavar="PX", help="not the pipeline's")
-    parser.add_argument("--budget", type=whole_number(1, 86_400), metavar="SECONDS", help="not the task's: a quick try")
+    parser.add_argument(
+        "--backbone", choices=get_args(Backbone), default="", help="overrides the pipeline's (pictures)"
+    )
+    parser.add_argument(
+        "--image-size", type=whole_number(32, 512), default=0, metavar="PX", help="overrides the pipeline's"
+    )
+    parser.add_argument(
+        "--budget", type=whole_number(1, 86_400), metavar="SECONDS", help="overrides the task's, for a quick try"
+    )
     parser.add_argument("--no-peers", action="store_true", help="without LightGBM and logistic regression")
-    parser.add_argument("--out", type=Path, default=Path("bench-quality"), metavar="FOLDER", help="for predictions")
+    parser.add_argument("--out", type=Path, default=Path("bench-quality"), metavar="FOLDER", help="for the predictions")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object for programs")
     given = parser.parse_args(argv)
     try:
         tasks = _asked(given)
-        for task in tasks:  # mistakes in the data are reported now, not after an hour
+        for task in tasks:  # report mistakes in the data now, not after an hour
             pipeline = pipeline_of(task)
             parts = (*read_train(replace(task, seed=1), pipeline), read_test(task, pipeline))
             sizes = [f"{part} {len(data.names):,}" for part, data in zip(PARTS, parts, strict=True)]
-            tell(f"{task.task}: {', '.join(sizes)}; budget {task.budget_s:g} s")
+            log(f"{task.task}: {', '.join(sizes)}; budget {task.budget_s:g} s")
         given.out.mkdir(parents=True, exist_ok=True)
     except (SabuesoError, OSError) as error:
-        tell(f"! {error}")
+        log(f"! {error}")
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     failed, results = False, {}
     try:
         for task in tasks:
-            alone = given.no_peers or task.backbone == NOTHING  # the peer of pictures learns from what a backbone sees
+            alone = given.no_peers or task.backbone == FROM_SCRATCH  # the peer for pictures needs a backbone
             models = ["ours"] if alone else ["ours", PEERS[task.pipeline]]
             specs = [
                 replace(task, model=model, seed=seed, fold=fold, folds=given.folds or 0)
@@ -82,7 +88,7 @@ def main(argv: list[str]) -> int:
             failed |= len(done) < len(specs)
             results[task.task] = _report(task, done, given.out)
     except KeyboardInterrupt:
-        tell("! stopped")
+        log("! stopped")
         return 130
     (given.out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
     print(f"predictions of each training: {given.out}/*.csv")
@@ -92,7 +98,7 @@ def main(argv: list[str]) -> int:
 
 
 def _asked(given: argparse.Namespace) -> list[Spec]:
-    """The tasks to do. Raises Unusable."""
+    """The tasks to run. Raises Unusable."""
     if bool(given.train) != bool(given.test) or (given.train and given.tasks):
         raise Unusable("--train and --test go together, and without --tasks")
     if given.train:
@@ -102,33 +108,33 @@ def _asked(given: argparse.Namespace) -> list[Spec]:
         tasks = [shared[name] for name in given.tasks or shared]
         if missing := [path for task in tasks for path in (task.train, task.test) if not Path(path).exists()]:
             raise Unusable(
-                f"there is no {missing[0]}. SABUESO_SHARED_DATA names the folder of the shared data; "
-                "or give data of your own with --train and --test."
+                f"{missing[0]} does not exist. Set SABUESO_SHARED_DATA to the folder of the shared data, "
+                "or give your own data with --train and --test."
             )
     if given.folds and any(task.rows for task in tasks):
-        raise Unusable("--folds is for --train, or --tasks pets: the other tasks draw their rows anew with each seed")
-    more = {"backbone": given.backbone, "image_size": given.image_size, "folds": given.folds or 0}
-    return [replace(task, budget_s=given.budget or task.budget_s, fold=1, **more) for task in tasks]
+        raise Unusable("--folds needs --train or --tasks pets: the other tasks draw new rows for each seed")
+    overrides = {"backbone": given.backbone, "image_size": given.image_size, "folds": given.folds or 0}
+    return [replace(task, budget_s=given.budget or task.budget_s, fold=1, **overrides) for task in tasks]
 
 
 def trained(spec: Spec, out: Path, module: str = "benchmarks.quality_train") -> bool:
-    """Train in a process of its own, which leaves its files in `out`; False if it fails."""
+    """Train in a separate process, which writes its files to `out`; False if it fails."""
     name = f"{spec.task}, {spec.model}, seed {spec.seed}" + (f", fold {spec.fold}" if spec.folds else "")
-    tell(f"  {name} ...")
+    log(f"  {name} ...")
     places = os.pathsep.join(str(ROOT / folder) for folder in ("scripts", "functions"))
     environment = {**ENVIRONMENT, **os.environ, "PYTHONPATH": places}
     command = [sys.executable, "-m", module, json.dumps(asdict(spec)), str(out)]
-    # Ctrl-C is this process's matter; the training ends when its stdin does, however this process ends.
+    # This process handles Ctrl-C. The training ends when its stdin closes, however this process ends.
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True) as child:
         code = child.wait()
     if code:
         why = f"code {code}" if code > 0 else signal.Signals(-code).name
-        tell(f"! {name} failed ({why})")
+        log(f"! {name} failed ({why})")
     return code == 0
 
 
 def _report(task: Spec, done: Sequence[Spec], out: Path) -> dict[str, Any]:
-    """Print the task's table; the same for programs, by model."""
+    """Print the task's table; returns the same figures by model."""
     results, scored, rows = {}, {}, []
     for model in dict.fromkeys(spec.model for spec in done):
         files: dict[str, list[Path]] = {}
@@ -155,28 +161,31 @@ def _report(task: Spec, done: Sequence[Spec], out: Path) -> dict[str, Any]:
     if len(scored) == 2:
         (ours, first), (peer, second) = scored.items()
         rows.append([f"{ours} - {peer}", *_cells(differences(first, second), "+"), "", "", ""])
-    instead = f" INSTEAD OF {task.full_budget_s:g} s: a quick try, not the task's figures"
-    of = "".join(f", {one}" for one in (task.backbone, task.image_size and f"{task.image_size} px") if one)
-    print(f"\n{task.task}{of}: budget {task.budget_s:g} s{instead if task.budget_s != task.full_budget_s else ''}")
+    instead = f" INSTEAD OF {task.full_budget_s:g} s: a quick try, not comparable"
+    options = "".join(
+        f", {option}" for option in (task.backbone, task.image_size and f"{task.image_size} px") if option
+    )
+    print(f"\n{task.task}{options}: budget {task.budget_s:g} s{instead if task.budget_s != task.full_budget_s else ''}")
     print_table(COLUMNS, rows)
     return results
 
 
 def _joined(folds: Sequence[Path]) -> Scored:
-    """The predictions of one training, or of all folds together."""
+    """The predictions of one training, or of all folds."""
     parts = [read_predictions(file.with_suffix(".csv")) for file in folds]
-    return np.concatenate([one[0] for one in parts]), np.concatenate([one[1] for one in parts])
+    probabilities, labels = zip(*parts, strict=True)
+    return np.concatenate(probabilities), np.concatenate(labels)
 
 
 def _facts(folds: Sequence[Path]) -> dict[str, Any]:
-    """What one training took; of folds the longest and the largest, and the plans of all."""
+    """Sizes, seconds and memory of a training; for folds, the maximum of each, and the facts of all."""
     each = [json.loads(file.with_suffix(".json").read_text(encoding="utf-8")) for file in folds]
     if len(each) == 1:
         return dict(each[0])
-    sizes = {part: round(float(np.mean([one[part] for one in each]))) for part in PARTS}
-    sizes["test"] = sum(one["test"] for one in each)
-    most = {key: max(one[key] for one in each) for key in ("seconds", "peak_mb")}
-    return {**sizes, **most, "folds": each}
+    sizes = {part: round(float(np.mean([facts[part] for facts in each]))) for part in PARTS}
+    sizes["test"] = sum(facts["test"] for facts in each)
+    peaks = {key: max(facts[key] for facts in each) for key in ("seconds", "peak_mb")}
+    return {**sizes, **peaks, "folds": each}
 
 
 def _cells(intervals: Intervals, sign: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The data of a quality benchmark: the shared ones, or others of the same form, split as the train function splits."""
+"""The data of a quality benchmark: the shared data, or others of the same form, split as train splits them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.datasets import csv_rows
+from common.csv_rows import csv_rows
 from common.errors import Unusable
-from common.features import canonical_row, read_row
-from common.pictures import canonical_picture
-from common.pipelines import Pipeline, make_pipeline
-from train.snapshot import part_of
+from common.inference.features import canonical_row, read_row
+from common.inference.pictures import canonical_picture
+from common.pipeline_files import parse_pipeline
+from common.pipelines import Pipeline
+from train.snapshot import Split, split_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = "SABUESO_SHARED_DATA"
-KEY = "of a benchmark"  # the bundles' key
+KEY = "of a benchmark"  # signs the bundles
 TEST_ROWS = 10_000
-# The test data are apart already, so no holdout is taken from those for training.
+# The test data are separate, so the training data need no holdout.
 FRACTIONS = (0.9, 0.1, 0.0)
 MANY_ROWS = 20_000
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
@@ -33,9 +34,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 @dataclass(frozen=True)
 class Spec:
-    """One training: what, on which data, by which model. With `rows`, train and test are drawn from one CSV.
+    """One training. With `rows`, train and test are drawn from one CSV.
 
-    With `folds`, one of so many parts of `train`, `fold`, is what is scored, and `test` is not opened.
+    With `folds`, `train` is divided into that many folds, number `fold` is scored, and `test` is not used.
     """
 
     task: str
@@ -60,20 +61,17 @@ class Spec:
 
 
 class Example(NamedTuple):
-    """`name` is its row number (1 is the first after the header) or file.
-
-    `digest` is that of its canonical features, `part` 0 where it would be train and 1 where tune.
-    """
+    """`name`: number of the row (1 follows the header) or file. `digest`: of the canonical features."""
 
     name: str
     input: Any
     label: int
     digest: bytes
-    part: int
+    split: Split
 
 
 class Data:
-    """Examples in their order, as models take them."""
+    """Examples in their order, as arrays for the models."""
 
     def __init__(self, examples: Sequence[Example]) -> None:
         self.names, self.inputs = [example.name for example in examples], [example.input for example in examples]
@@ -81,7 +79,7 @@ class Data:
 
 
 def shared_tasks(environment: Mapping[str, str] = os.environ) -> dict[str, Spec]:
-    """The tasks on the shared data, each as a Spec of which model and seed are still to be set."""
+    """The tasks on the shared data, each a Spec without model and seed."""
     root = Path(environment.get(SHARED) or ROOT.parent / "shared" / "data")
     table, pets = str(root / "covertype" / "covertype.csv.gz"), root / "pets"
     train, test = str(pets / "train"), str(pets / "validation")
@@ -93,10 +91,10 @@ def shared_tasks(environment: Mapping[str, str] = os.environ) -> dict[str, Spec]
 
 
 def given_task(train: Path, test: Path) -> Spec:
-    """The task that data of one's own have the form of. Raises Unusable."""
+    """The task for data of the user, by their form. Raises Unusable."""
     for path in (train, test):
         if not path.exists():
-            raise Unusable(f"there is no {path}")
+            raise Unusable(f"{path} does not exist")
     if train.is_dir() != test.is_dir():
         raise Unusable(f"{train} and {test} differ: give two CSV files, or two folders with a folder for each label")
     if train.is_dir():
@@ -107,16 +105,16 @@ def given_task(train: Path, test: Path) -> Spec:
 
 
 def pipeline_of(spec: Spec) -> Pipeline:
-    """The shipped pipeline with the task's budget and seed, and what else the task says."""
+    """The shipped pipeline with the budget, seed, backbone and image size of the task."""
     raw = tomllib.loads((ROOT / "functions" / "pipelines" / f"{spec.pipeline}.toml").read_text(encoding="utf-8"))
     raw["train"] |= {"budget_s": spec.budget_s, "seed": spec.seed}
     if raw["kind"] == "image":
         raw["train"] |= {key: value for key in ("backbone", "image_size") if (value := getattr(spec, key))}
-    return make_pipeline(raw)
+    return parse_pipeline(raw, spec.pipeline)
 
 
 def read_train(spec: Spec, pipeline: Pipeline) -> tuple[Data, Data]:
-    """Train and tune: distinct examples, each on the side that its hash says. Raises Unusable."""
+    """Train and tune: distinct examples, split by hash. Raises Unusable."""
     examples = _read(Path(spec.train), pipeline)
     if spec.rows:
         if len(examples) < TEST_ROWS + spec.rows:
@@ -127,23 +125,25 @@ def read_train(spec: Spec, pipeline: Pipeline) -> tuple[Data, Data]:
     distinct: dict[bytes, Example] = {}
     for example in examples:
         distinct.setdefault(example.digest, example)
-    train, tune = (Data([example for example in distinct.values() if example.part == part]) for part in (0, 1))
-    for part, data in (("train", train), ("tune", tune)):
+    splits = (Split.TRAIN, Split.TUNE)
+    train, tune = (Data([example for example in distinct.values() if example.split == split]) for split in splits)
+    for split, data in zip(splits, (train, tune), strict=True):
         if len(set(data.labels)) < 2:
-            raise Unusable(f"{spec.train}: {len(data.labels)} {part} examples of fewer than two labels; give more")
+            count = len(data.labels)
+            raise Unusable(f"{spec.train}: {count} {split.label} examples of fewer than two labels; give more")
     return train, tune
 
 
 def read_test(spec: Spec, pipeline: Pipeline) -> Data:
-    """What is scored: with `rows` the same 10,000 whatever the seed. Raises Unusable."""
+    """The examples to score; with `rows`, the same 10,000 for every seed. Raises Unusable."""
     if spec.folds:
-        return Data([one for one in _read(Path(spec.train), pipeline) if _fold(one, spec) == spec.fold])
+        return Data([example for example in _read(Path(spec.train), pipeline) if _fold(example, spec) == spec.fold])
     examples = _read(Path(spec.test), pipeline)
     return Data(_shuffled(examples, 0)[:TEST_ROWS] if spec.rows else examples)
 
 
 def _fold(example: Example, spec: Spec) -> int:
-    """1 to the number of folds: equal examples are in the same one."""
+    """1 to the number of folds; equal examples are in the same fold."""
     return int.from_bytes(example.digest[-4:], "big") % spec.folds + 1
 
 
@@ -163,24 +163,24 @@ def _read(path: Path, pipeline: Pipeline) -> list[Example]:
 
 
 def _example(name: str, value: Any, label: int, canonical: bytes) -> Example:
-    return Example(name, value, label, hashlib.sha256(canonical).digest(), part_of(canonical, fractions=FRACTIONS))
+    return Example(name, value, label, hashlib.sha256(canonical).digest(), split_of(canonical, fractions=FRACTIONS))
 
 
 def _opened(path: Path) -> io.TextIOWrapper:
-    packed = path.read_bytes()[:2] == b"\x1f\x8b"
-    return io.TextIOWrapper(gzip.open(path) if packed else path.open("rb"), "utf-8-sig", newline="")  # type: ignore[arg-type]
+    is_gzip = path.read_bytes()[:2] == b"\x1f\x8b"
+    return io.TextIOWrapper(gzip.open(path) if is_gzip else path.open("rb"), "utf-8-sig", newline="")  # type: ignore[arg-type]
 
 
 def _rows(path: Path, pipeline: Pipeline) -> Iterator[Example]:
     names = [column.name for column in pipeline.columns]
-    columns, index = pipeline.input_columns(), {value: place for place, value in enumerate(pipeline.label_values)}
+    columns, index = pipeline.inputs, {value: place for place, value in enumerate(pipeline.label_values)}
     with _opened(path) as lines:
         for number, row in enumerate(csv_rows(lines, names), start=1):
             raw = dict(zip(names, row, strict=True))
-            label = raw.pop(pipeline.target).strip()
+            label = raw.pop(pipeline.target.column).strip()
             values, errors = read_row(raw, columns)
             if errors or label not in index:
-                wrong = f"{errors[0].field}: {errors[0].detail}" if errors else f"{label!r} is no label"
+                wrong = f"{errors[0].field}: {errors[0].detail}" if errors else f"{label!r} is not a label"
                 raise Unusable(f"row {number}: {wrong}")
             yield _example(str(number), values, index[label], canonical_row(values))
 
@@ -188,10 +188,10 @@ def _rows(path: Path, pipeline: Pipeline) -> Iterator[Example]:
 def _pictures(path: Path, pipeline: Pipeline) -> Iterator[Example]:
     for place, label in enumerate(pipeline.labels):
         folders = [path / name for name in (label.value, *label.folders)]
-        files = sorted(file for one in folders for file in one.glob("*") if file.suffix.lower() in SUFFIXES)
+        files = sorted(file for folder in folders for file in folder.glob("*") if file.suffix.lower() in SUFFIXES)
         if not files:
             wanted = ", ".join(pipeline.label_values)
-            raise Unusable(f"it holds no pictures in a folder {label.value}; it needs the folders {wanted}")
+            raise Unusable(f"no pictures in a folder {label.value}; the folders {wanted} are needed")
         for file in files:
             name, body = f"{file.parent.name}/{file.name}", file.read_bytes()
             try:

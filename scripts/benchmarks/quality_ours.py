@@ -1,4 +1,4 @@
-"""The training that the train function runs: fit and bundle; answers are those of the exported network."""
+"""The training that train runs, fit and bundle; the answers are those of the exported network."""
 
 from __future__ import annotations
 
@@ -10,37 +10,71 @@ from typing import Any
 import numpy as np
 
 from benchmarks.quality_data import KEY, Data
-from common.bundle import Bundle, sign_bundle
-from common.objects import FolderObjects
+from common.inference.bundle import NETWORK, Bundle
+from common.inference.contract import Contract, Label, SplitRule, Title
+from common.inference.network import Network
+from common.inference.predictions import statuses
 from common.pipelines import Pipeline
-from train.bundle.make_bundle import make_bundle
+from common.storage.folder import FolderStore
+from common.timestamps import timestamp
+from train.export.make_bundle import Export, make_bundle
+from train.export.sign_bundle import sign_bundle
 from train.fit.checkpoint import Checkpoint
-from train.fit.make_network import make_network
+from train.fit.fit_network import fit_network
+from train.fit.fitted import FitOptions, Fitted, fit_deadline
+from train.snapshot import FRACTIONS, SALT
+from train.statistics.metrics import evaluate
 
 
 def fit(
-    pipeline: Pipeline, train: Data, tune: Data, began: float, scratch: Path, tell: Callable[[str], None]
+    pipeline: Pipeline, train: Data, tune: Data, began: float, scratch: Path, log: Callable[[str], None]
 ) -> tuple[Callable[[list[Any]], np.ndarray], dict[str, Any]]:
-    """What predicts, and what is worth telling; the network has the whole budget, as in the train function."""
+    """The predict function and facts of the fit. Reading the data counts against the budget, as in train."""
 
-    def on_epoch(done: int, total: int, facts: dict[str, float]) -> None:
-        tell(f"epoch {done} of {total}: tune accuracy {facts['tune_accuracy']:.4f}")
+    def on_epoch(done: int, total: int, figures: dict[str, float]) -> None:
+        log(f"epoch {done} of {total}: tune accuracy {figures['tune_accuracy']:.4f}")
 
     def on_stage(stage: str, share: float) -> None:
-        tell(stage)
+        log(stage)
 
-    parts = (train.inputs, train.labels), (tune.inputs, tune.labels)
-    checkpoint = Checkpoint(FolderObjects(scratch / "store"), f"jobs/{pipeline.name}/checkpoints/benchmark/")
+    splits = (train.inputs, train.labels), (tune.inputs, tune.labels)
+    checkpoint = Checkpoint(FolderStore(scratch / "store"), pipeline.name, "benchmark")
     budget = pipeline.train.budget_s
-    spent_s = time.monotonic() - began
-    pictures = scratch / "pictures"
-    fitted = make_network(pipeline, *parts, budget, checkpoint, pictures, on_epoch, on_stage, spent_s=spent_s)
+    deadline = fit_deadline(budget, time.monotonic() - began)
+    fitted = fit_network(pipeline, *splits, FitOptions(checkpoint, scratch / "pictures", deadline, on_epoch, on_stage))
     folder = scratch / "serving"
     folder.mkdir()
-    contract, apart = make_bundle(pipeline, fitted, *parts, folder)
-    tell(f"exported after {time.monotonic() - began:.0f} s")
-    sign_bundle(folder, contract, KEY)
+    export = make_bundle(pipeline, fitted, *splits, folder)
+    log(f"exported after {time.monotonic() - began:.0f} s")
+    sign_bundle(folder, _contract(pipeline, fitted, export, train, tune, folder), KEY)
     bundle = Bundle(folder, KEY)
 
-    facts = {"plan": fitted.plan, "export_apart": float(apart), "temperature": float(contract["temperature"])}
+    facts = {"fit": fitted.params, "export_difference": export.difference, "temperature": export.temperature}
     return lambda inputs: bundle.predict(inputs)[0], facts
+
+
+def _contract(pipeline: Pipeline, fitted: Fitted, export: Export, train: Data, tune: Data, folder: Path) -> Contract:
+    """A contract that classify accepts. Its metrics are of the tune split: a benchmark has no holdout."""
+    probabilities, novelty = Network(folder / NETWORK).predict(fitted.preprocessing.encode(tune.inputs))
+    answers = statuses(probabilities, novelty, export.thresholds)
+    metrics, per_class = evaluate(probabilities, tune.labels, pipeline.label_values, answers)
+    return Contract(
+        pipeline=pipeline.name,
+        kind=pipeline.kind,
+        title=Title(en=pipeline.title.en, es=pipeline.title.es),
+        labels=[Label(value=label.value, en=label.en, es=label.es) for label in pipeline.labels],
+        target=pipeline.target.column,
+        columns=export.columns,
+        features=fitted.preprocessing.features,
+        split=SplitRule(salt=SALT, fractions=FRACTIONS),
+        temperature=export.temperature,
+        thresholds=export.thresholds,
+        metrics=metrics,
+        per_class=per_class,
+        snapshot="",
+        settings_fingerprint="",
+        examples=len(train.inputs) + len(tune.inputs),
+        made_up=False,
+        git_commit="unknown",
+        trained_at=timestamp(),
+    )

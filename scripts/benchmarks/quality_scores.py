@@ -1,4 +1,4 @@
-"""Scores of predictions as they stand in their files, so that anyone can score them again. Pure numpy."""
+"""Scores predictions from their files, so that anyone can score them again. Pure numpy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train.judge import metrics as judged
+from train.statistics import metrics as statistics
 
 METRICS = ("accuracy", "macro_f1", "log_loss", "ece")
 RESAMPLES, SEED = 500, 17
@@ -20,12 +20,12 @@ Intervals = dict[str, tuple[float, float, float]]  # by metric: the value, and i
 def write_predictions(
     path: Path, names: Sequence[str], labels: np.ndarray, probabilities: np.ndarray, values: Sequence[str]
 ) -> None:
-    """A row an example: its identity, its label, the answer, and the probability of each label."""
+    """One row per example: name, label, answer, and the probability of each label."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["example", "label", "answer", *(COLUMN + value for value in values)])
         for name, label, row in zip(names, labels, probabilities, strict=True):
-            # Nine digits tell every float32.
+            # Nine digits identify every float32.
             writer.writerow([name, values[label], values[int(row.argmax())], *(f"{share:.9g}" for share in row)])
 
 
@@ -39,39 +39,39 @@ def read_predictions(path: Path) -> Scored:
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The four metrics, and `ece_ideal`: the calibration error of one whose confidence is right, at this number."""
+    """The four metrics, and `ece_ideal`: the calibration error of a perfectly calibrated model on as many examples."""
     metrics = dict(zip(METRICS, _metrics(probabilities, labels), strict=True))
-    return {**metrics, "ece_ideal": float(np.mean(judged.ideal_calibration_errors(probabilities.max(axis=1))))}
+    return {**metrics, "ece_ideal": float(np.mean(statistics.ideal_calibration_errors(probabilities.max(axis=1))))}
 
 
 def means_with_intervals(seeds: Sequence[Scored]) -> Intervals:
-    """Means over the seeds, resampled over the examples, which the seeds share."""
+    """Means over the seeds. Intervals resample the examples, which the seeds share."""
     return _intervals(_resampled(seeds))
 
 
 def differences(ours: Sequence[Scored], peer: Sequence[Scored]) -> Intervals:
-    """The same of ours less the peer's, on the same resamples."""
+    """Ours minus the peer's, on the same resamples."""
     return _intervals(_resampled(ours) - _resampled(peer))
 
 
 def _metrics(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
     answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    counts = judged.counts_of(labels, answers, probabilities.shape[1])
-    error = judged.calibration_error(confidence, (answers == labels).astype(float))
+    counts = statistics.counts_of(labels, answers, probabilities.shape[1])
+    error = statistics.calibration_error(confidence, (answers == labels).astype(float))
     return (
-        float(judged.accuracy_of(counts)),
-        float(judged.macro_f1_of(counts)),
-        float(judged.log_loss(probabilities, labels).mean()),
+        float(statistics.accuracy_of(counts)),
+        float(statistics.macro_f1_of(counts)),
+        float(statistics.log_loss(probabilities, labels).mean()),
         error,
     )
 
 
 def _resampled(seeds: Sequence[Scored]) -> np.ndarray:
-    """Means over the seeds (1 + resamples, metrics): of all examples first, then of each resample of them."""
+    """Means over the seeds (1 + resamples, metrics): first of all examples, then of each resample."""
     generator = np.random.default_rng(SEED)
     count = len(seeds[0][1])
-    picks = [np.arange(count), *(generator.integers(0, count, count) for _ in range(RESAMPLES))]
-    metrics = [[_metrics(probabilities[pick], labels[pick]) for pick in picks] for probabilities, labels in seeds]
+    draws = [np.arange(count), *(generator.integers(0, count, count) for _ in range(RESAMPLES))]
+    metrics = [[_metrics(probabilities[draw], labels[draw]) for draw in draws] for probabilities, labels in seeds]
     return np.array(metrics).mean(axis=0)
 
 

@@ -1,4 +1,4 @@
-"""A server under measurement: started, put under the load of eight clients, ended."""
+"""A server under measurement: started, loaded by eight clients, stopped."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Self
 
 import psutil
 
-from benchmarks.questions import Call
-from benchmarks.wrk import WARM_UP_S, Unmeasured, load
+from benchmarks.calls import Call
+from benchmarks.wrk import WARM_UP_S, MeasurementFailed, load
 from local.processes import Process
 
 POLL_S, START_S, STOP_S = 0.005, 180.0, 10.0
@@ -25,7 +25,7 @@ CLIENTS = 8
 
 
 class Server:
-    """A program and all that it starts; they end with the `with` block."""
+    """A program and its child processes; they end with the `with` block."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -35,7 +35,7 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """SIGTERM to all that it started, SIGKILL to what is left after ten seconds."""
+        """SIGTERM to all of them, SIGKILL to those left after ten seconds."""
         processes = self.processes()
         self._process.signal_group(signal.SIGTERM)
         for process in psutil.wait_procs(processes, STOP_S)[1]:
@@ -44,20 +44,20 @@ class Server:
         self._process.signal_group(signal.SIGKILL)
 
     def start(self, call: Call) -> float:
-        """Seconds from exec to the first right answer. Raises Unmeasured."""
-        began, why = time.perf_counter(), ""
+        """Seconds from exec to the first correct answer. Raises MeasurementFailed."""
+        began, reason = time.perf_counter(), ""
         self._process.start()
         while time.perf_counter() - began < START_S and self.processes():
             try:
                 call.check(self.url)
                 return time.perf_counter() - began
             except (OSError, HTTPException, ValueError) as error:
-                why = f"{type(error).__name__}: {error}"
+                reason = f"{type(error).__name__}: {error}"
             time.sleep(POLL_S)
-        raise Unmeasured(f"it never answered right ({why}); its log ends:\n{self._process.log_end()}")
+        raise MeasurementFailed(f"no correct answer ({reason}); the end of its log:\n{self._process.log_end()}")
 
     def processes(self) -> list[psutil.Process]:
-        """The program and all that it started; none if it has ended."""
+        """The program and its child processes; empty if it has ended."""
         child = self._process.child
         if child is None or child.poll() is not None:
             return []
@@ -68,13 +68,13 @@ class Server:
         return sum(times.user + times.system for times in (process.cpu_times() for process in self.processes()))
 
     def pss_mb(self) -> float:
-        """Resident memory; what processes share is counted once."""
+        """Resident memory; shared pages count once."""
         return sum(process.memory_full_info().pss for process in self.processes()) / 1e6
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A server in one configuration, asked for one kind; it must answer `also` too before it is measured."""
+    """A server in one configuration, measured with one kind of input; it must also answer the calls `also`."""
 
     name: str
     configuration: str
@@ -84,12 +84,12 @@ class Candidate:
 
     @property
     def kind(self) -> str:
-        return self.call.question.kind
+        return self.call.case.kind
 
     def measure(self, seconds: int) -> dict[str, float]:
-        """Figures of one start. Raises Unmeasured where more than one answer of a hundred fails.
+        """Figures of one start. Raises MeasurementFailed if more than 1 % of the answers fail.
 
-        `others`: the share of this machine that programs beside server and wrk used meanwhile.
+        `others`: the share of this machine that other programs used during the measurement.
         """
         call = self.call
         with self.server() as server:
@@ -101,10 +101,11 @@ class Candidate:
             began, cpu_s, own_s, _ = time.perf_counter(), server.cpu_s(), sum(os.times()[:4]), psutil.cpu_percent()
             loaded = load(url, call.body, call.content_type, CLIENTS, seconds)
             busy, took = psutil.cpu_percent() / 100, time.perf_counter() - began
-            cpu_s, own_s = server.cpu_s() - cpu_s, sum(os.times()[:4]) - own_s  # this program's and, waited for, wrk's
+            # own_s: CPU time of the bench and of its finished child, wrk.
+            cpu_s, own_s = server.cpu_s() - cpu_s, sum(os.times()[:4]) - own_s
             others = busy - (cpu_s + own_s) / took / (os.cpu_count() or 1)
             if not loaded["calls"] or loaded["errors"] > loaded["calls"] / 100:
-                raise Unmeasured(f"of {loaded['calls']} calls failed: {loaded['failed']}")
+                raise MeasurementFailed(f"{loaded['errors']} of {loaded['calls']} calls failed: {loaded['failed']}")
             call.check(server.url)
             figures = {name: float(loaded[name]) for name in ("calls_per_s", "p50_ms", "p99_ms")}
             more = {"cpu_ms": 1000 * cpu_s / loaded["calls"], "pss_mb": server.pss_mb(), "start_s": start_s}
@@ -112,7 +113,7 @@ class Candidate:
 
 
 def free_port() -> int:
-    """Below those that the system gives out by itself."""
+    """A free port below those that the system assigns by itself."""
     while True:
         with socket.socket() as tried, contextlib.suppress(OSError):
             tried.bind(("127.0.0.1", random.randrange(20_000, 31_000)))

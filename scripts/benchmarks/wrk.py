@@ -1,4 +1,4 @@
-"""Load by wrk: clients that call without a pause, each over a connection of its own."""
+"""Load by wrk: clients that call without a pause, each over its own connection."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ SCRIPT = Path(__file__).with_name("post.lua")
 TIMEOUT_S, WARM_UP_S = 35, 1
 
 
-class Unmeasured(Exception):
-    """Why something can't be measured."""
+class MeasurementFailed(Exception):
+    """Why a measurement is impossible."""
 
 
 def find_wrk() -> str:
-    """The program's path. Raises Unmeasured."""
+    """The program's path. Raises MeasurementFailed."""
     program = shutil.which("wrk")
     if program is None:
-        raise Unmeasured("wrk is not installed (Debian: apt install wrk)")
+        raise MeasurementFailed("wrk is not installed (Debian: apt install wrk)")
     return program
 
 
 def load(url: str, body: bytes, content_type: str, clients: int, seconds: int) -> dict[str, Any]:
-    """Calls a second that were answered without an error, times of all, errors by their kind. Raises Unmeasured.
+    """Calls per second without errors, latency of all calls, errors by kind. Raises MeasurementFailed.
 
-    `status` among the errors counts answers with 400 and more.
+    The error kind `status` counts answers with 400 and above.
     """
     with tempfile.NamedTemporaryFile() as file:
         file.write(body)
@@ -37,7 +37,7 @@ def load(url: str, body: bytes, content_type: str, clients: int, seconds: int) -
         command += ["--timeout", f"{TIMEOUT_S}s", "--script", str(SCRIPT), url, "--", file.name, content_type]
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:
-        raise Unmeasured(f"wrk failed: {done.stderr.strip()}")
+        raise MeasurementFailed(f"wrk failed: {done.stderr.strip()}")
     figures = json.loads(done.stdout.splitlines()[-1])
     failed = {kind: count for kind, count in figures.pop("failed").items() if count}
     rate = (figures["calls"] - failed.get("status", 0)) / figures["seconds"]

@@ -1,1 +1,1 @@
-"""Deploys stack.yml to an OpenFaaS gateway, and checks a running deployment from outside."""
+"""Deploys stack.yml to an OpenFaaS gateway, and tests a running deployment from outside."""

@@ -1,4 +1,4 @@
-"""infra/.env: the one file of a deployment's settings and secrets."""
+"""infra/.env: the settings and secrets of a deployment."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ UNKNOWN = ("", "unknown")
 
 
 def read_env(text: str) -> dict[str, str]:
-    """NAME=value lines as compose reads them; a name with nothing after `=` counts as not there."""
-    found = {}
+    """NAME=value lines as compose reads them; a name without a value counts as not set."""
+    variables = {}
     for line in text.splitlines():
         name, equals, value = line.strip().removeprefix("export ").partition("=")
         quoted = re.match(r"""\s*(['"])(.*?)\1\s*(?:#.*)?$""", value)
         value = quoted[2] if quoted else re.split(r"(?:^|\s)#", value)[0].strip()
         if equals and value and not name.startswith("#"):
-            found[name.strip()] = value
-    return found
+            variables[name.strip()] = value
+    return variables
 
 
-def read_settings_of(file: Path | None, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The file's variables (infra/.env if it is there and no other was named), and what the environment sets over them.
+def read_deployment_variables(file: Path | None, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables of `file` (default: infra/.env, if it exists), overridden by the environment.
 
-    Raises WrongSettings if the file that was named is missing.
+    Raises WrongSettings if `file` is given and missing.
     """
     if file is not None and not file.is_file():
         raise WrongSettings("The settings", [FieldError("--env", f"no file {file}")])
@@ -40,15 +40,15 @@ def read_settings_of(file: Path | None, environment: Mapping[str, str] = os.envi
 
 
 def with_commit(settings: Mapping[str, str]) -> dict[str, str]:
-    """TAG and GIT_COMMIT from git where they are not set, so that each deployment has a name to go back to."""
-    found = dict(settings)
-    if found.get("GIT_COMMIT", "") in UNKNOWN or not found.get("TAG"):
+    """Add TAG and GIT_COMMIT from git if they are not set, so that each deployment can be rolled back to by name."""
+    variables = dict(settings)
+    if variables.get("GIT_COMMIT", "") in UNKNOWN or not variables.get("TAG"):
         words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
         try:
             commit = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
         except (OSError, subprocess.CalledProcessError):
             commit = ""
-        if found.get("GIT_COMMIT", "") in UNKNOWN and commit:
-            found["GIT_COMMIT"] = commit
-        found["TAG"] = found.get("TAG") or commit or "latest"
-    return found
+        if variables.get("GIT_COMMIT", "") in UNKNOWN and commit:
+            variables["GIT_COMMIT"] = commit
+        variables["TAG"] = variables.get("TAG") or commit or "latest"
+    return variables

@@ -1,4 +1,4 @@
-"""The functions' secrets: their names in stack.yml, and the variables of infra/.env that they are made from."""
+"""The functions' secrets: their names in stack.yml, and the variables of infra/.env with their values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from common.errors import FieldError, WrongSettings
 
-# The names of S3 keys are settable for servers that choose them; elsewhere a key is called like its function.
+# Secret -> variable and default. Some S3 servers choose the names of keys; in MinIO a key is named after its function.
 VARIABLES = {
     "train-token": ("TRAIN_TOKEN", None),
     "bundle-key": ("BUNDLE_KEY", None),
@@ -20,22 +20,22 @@ VARIABLES = {
 
 
 def secret_values(names: Iterable[str], settings: Mapping[str, str]) -> dict[str, str]:
-    """The text of each secret. Raises WrongSettings naming every variable that is missing or was never set."""
-    found, errors = {}, []
+    """The value of each secret. Raises WrongSettings naming every variable that is missing."""
+    values, errors = {}, []
     for name in sorted(set(names)):
         if name not in VARIABLES:
-            errors.append(FieldError(name, "stack.yml names this secret, and scripts/deploy knows no variable for it"))
+            errors.append(FieldError(name, "stack.yml names this secret, but scripts/deploy has no variable for it"))
             continue
         variable, default = VARIABLES[name]
         value = settings.get(variable) or default
         if value is None:
             errors.append(
-                FieldError(variable, "missing in infra/.env and in the environment; scripts/make-env makes it")
+                FieldError(variable, "missing in infra/.env and in the environment; scripts/make-env creates it")
             )
         elif value == "CHANGE-ME":
-            errors.append(FieldError(variable, "still CHANGE-ME; `openssl rand -hex 24` makes a value"))
+            errors.append(FieldError(variable, "still CHANGE-ME; `openssl rand -hex 24` generates a value"))
         else:
-            found[name] = value
+            values[name] = value
     if errors:
         raise WrongSettings("The secrets", errors)
-    return found
+    return values

@@ -1,1 +1,1 @@
-"""Runs Sabueso on one machine with no container, on made-up data."""
+"""Runs Sabueso on one machine without containers, on made-up data."""

@@ -1,4 +1,4 @@
-"""The cron-connector of one machine: posts an empty body to functions at the times of their annotations."""
+"""A local cron-connector: posts an empty body to functions at the times of their annotations."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from local.stack import Function
 
 
 def start_cron(functions: list[Function], gateway: str, stop: threading.Event) -> list[threading.Thread]:
-    """A thread for each function that has a schedule; they end when `stop` is set."""
+    """Start a thread for each function with a schedule; the threads end when `stop` is set."""
     threads = []
     for function in functions:
         if function.schedule is None:
             continue
         if not croniter.is_valid(function.schedule):
-            raise ValueError(f"{function.name}: the schedule {function.schedule!r} is no cron expression")
+            raise ValueError(f"{function.name}: the schedule {function.schedule!r} is not a cron expression")
         thread = threading.Thread(
             target=_tick, args=(function, gateway, stop), name=f"cron {function.name}", daemon=True
         )
@@ -34,4 +34,4 @@ def _tick(function: Function, gateway: str, stop: threading.Event) -> None:
         try:
             requests.post(f"{gateway}/function/{function.name}", data=b"", timeout=65)
         except requests.RequestException as error:
-            print(f"! cron: {function.name} was not reached: {type(error).__name__}", file=sys.stderr)
+            print(f"! cron: {function.name} did not answer: {type(error).__name__}", file=sys.stderr)

@@ -25,15 +25,15 @@ Row = list[str]
 
 GROUPS = 10
 LAST_WINDOW = 10
-BROKEN_GROUP = 10  # the real service never has data for it
+BROKEN_GROUP = 10  # in the real service it always fails
 COMPLETE = "Ya se recolectó toda la información minima necesaria"
 FAULT_KINDS = ("500", "cut", "row", "hang")
-THREADS = 64  # a hanging answer holds one; idle ones cost next to nothing
+THREADS = 64  # a hanging answer blocks one; idle threads are cheap
 
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong on purpose: `rate` of the answers get one of `kinds`."""
+    """Faults on purpose: a share `rate` of the answers gets one of `kinds`."""
 
     kinds: tuple[str, ...]
     rate: float = 0.3
@@ -42,22 +42,24 @@ class Faults:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.kinds) - set(FAULT_KINDS))
         if unknown or not self.kinds:
-            raise ValueError(f"faults are some of {', '.join(FAULT_KINDS)}, not {', '.join(unknown) or 'none'}")
+            raise ValueError(
+                f"unknown faults: {', '.join(unknown) or 'none given'}; choose from {', '.join(FAULT_KINDS)}"
+            )
         if not 0 <= self.rate <= 1:
-            raise ValueError(f"the rate of faults is between 0 and 1, not {self.rate}")
+            raise ValueError(f"the rate of faults must be between 0 and 1, not {self.rate}")
 
 
 @dataclass
 class Window:
-    """Where the collection of one group is."""
+    """The current window of a group."""
 
     number: int
     began: float
-    last_one_asked: bool = False
+    is_last_answered: bool = False
 
 
 class Collection:
-    """The groups' windows and slices; safe for many threads."""
+    """The windows and slices of all groups; thread-safe."""
 
     def __init__(
         self,
@@ -69,9 +71,9 @@ class Collection:
         clock: Callable[[], float],
     ) -> None:
         if len(rows) < GROUPS * 10:
-            raise ValueError(f"{len(rows)} rows are too few: at least {GROUPS * 10}, for a tenth of each slice")
+            raise ValueError(f"{len(rows)} rows are too few: at least {GROUPS * 10} are needed")
         if mode not in ("per-group", "per-batch"):
-            raise ValueError(f"the mode is per-group or per-batch, not {mode}")
+            raise ValueError(f"the mode must be per-group or per-batch, not {mode}")
         self.window_s, self.mode, self.faults, self.clock = window_s, mode, faults, clock
         self.random = random.Random(seed)
         shuffled = self.random.sample(rows, len(rows))
@@ -80,13 +82,13 @@ class Collection:
         self.windows: dict[int, Window] = {}
         self.lock = threading.Lock()
 
-    def ask(self, group: int) -> tuple[int, list[Row], str | None] | None:
-        """The window's number, the rows of one answer and the fault to commit; None once all is collected."""
+    def answer(self, group: int) -> tuple[int, list[Row], str | None] | None:
+        """The window's number, the rows of one answer and the fault to make; None once everything is collected."""
         with self.lock:
             window = self._window(group)
-            if window.last_one_asked:
+            if window.is_last_answered:
                 return None
-            window.last_one_asked = window.number == LAST_WINDOW
+            window.is_last_answered = window.number == LAST_WINDOW
             place = group - 1 + (window.number - 1 if self.mode == "per-batch" else 0)
             part = self.slices[place % GROUPS]
             rows = self.random.sample(part, len(part) // 10)
@@ -98,7 +100,7 @@ class Collection:
             self.windows.pop(group, None)
 
     def _window(self, group: int) -> Window:
-        """The window that counts now: at most one step on, however long nobody asked."""
+        """The current window. It advances by at most one per request, whatever the time since the last."""
         now = self.clock()
         window = self.windows.setdefault(group, Window(1, now))
         if window.number < LAST_WINDOW and now - window.began >= self.window_s:
@@ -111,7 +113,7 @@ class Collection:
         return self.random.choice(self.faults.kinds)
 
     def _spoil(self, rows: list[Row]) -> list[Row]:
-        """The same rows, one to three of them wrong."""
+        """The same rows, with one to three of them made invalid."""
         rows = list(rows)
         for place in self.random.sample(range(len(rows)), min(len(rows), self.random.randint(1, 3))):
             row = rows[place]
@@ -130,7 +132,7 @@ def create_data_api(
     seed: int = 0,
     clock: Callable[[], float] = time.monotonic,
 ) -> flask.Flask:
-    """The app that gives the rows out window by window, as the real service does."""
+    """The app, which serves the rows window by window, as the real service does."""
     app = flask.Flask(__name__)
     collection = Collection(rows, window_s, mode, faults, seed, clock)
 
@@ -138,7 +140,7 @@ def create_data_api(
     def about() -> flask.Response:
         return _json(
             {
-                "about": "data API of a batch-api source, for trying things out: GET /data?group_number=1",
+                "about": "data API of a batch-api source, for experiments: GET /data?group_number=1",
                 "made_up": made_up,
                 "mode": mode,
                 "window_s": window_s,
@@ -150,7 +152,7 @@ def create_data_api(
     @app.get("/data")
     def data() -> flask.Response:
         group = _group_number()
-        answer = collection.ask(group)
+        answer = collection.answer(group)
         if answer is None:
             return _json({"detail": COMPLETE}, 400)
         number, chosen, fault = answer
@@ -185,7 +187,7 @@ def _json(body: object, status: int = 200) -> flask.Response:
 
 
 def _group_number() -> int:
-    """The asked group; otherwise an answer that refuses it is raised."""
+    """The requested group; aborts with 400 or 422 if it is invalid."""
     text = flask.request.args.get("group_number", "")
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
         flask.abort(_json({"detail": "group_number must be an integer"}, 422))
@@ -195,7 +197,7 @@ def _group_number() -> int:
 
 
 def _cut(response: flask.Response) -> flask.Response:
-    """Half of the body under the length of the whole: the server then closes the connection."""
+    """Half of the body with the full Content-Length; the server then closes the connection."""
     body = response.get_data()
 
     def half() -> Iterator[bytes]:
@@ -206,16 +208,16 @@ def _cut(response: flask.Response) -> flask.Response:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="local.data_api", description="A data API on this machine.")
-    parser.add_argument("--port", type=int, required=True, help="0 takes a free one; the first line tells it")
+    parser = argparse.ArgumentParser(prog="local.data_api", description="A local data API.")
+    parser.add_argument("--port", type=int, required=True, help="0: a free port, printed on the first line")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--csv", help="CSV or CSV.gz with the covertype columns, instead of made-up rows")
-    parser.add_argument("--rows", type=int, default=60_000, help="how many made-up rows")
+    parser.add_argument("--csv", help="CSV or CSV.gz with the covertype columns (default: made-up rows)")
+    parser.add_argument("--rows", type=int, default=60_000, help="number of made-up rows")
     parser.add_argument("--mode", choices=["per-group", "per-batch"], default="per-group")
-    parser.add_argument("--window", type=float, default=300, help="seconds that a window lasts")
-    parser.add_argument("--faults", default="", help=f"what goes wrong on purpose: {','.join(FAULT_KINDS)}")
-    parser.add_argument("--fault-rate", type=float, default=Faults.rate, help="share of the answers with a fault")
-    parser.add_argument("--hang", type=float, default=Faults.hang_s, help="seconds that a hanging answer takes")
+    parser.add_argument("--window", type=float, default=300, help="seconds per window")
+    parser.add_argument("--faults", default="", help=f"faults to make: {','.join(FAULT_KINDS)}")
+    parser.add_argument("--fault-rate", type=float, default=Faults.rate, help="share of answers with a fault")
+    parser.add_argument("--hang", type=float, default=Faults.hang_s, help="seconds of a hanging answer")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
     kinds = tuple(options.faults.split(",")) if options.faults else ()
@@ -231,10 +233,10 @@ def main(argv: list[str] | None = None) -> None:
         server = waitress.create_server(app, host=options.host, port=options.port, threads=THREADS)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    logging.getLogger("waitress").setLevel(logging.ERROR)  # it warns of each answer cut on purpose
+    logging.getLogger("waitress").setLevel(logging.ERROR)  # it would warn about each cut answer
     for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: os._exit(0))  # at once: a hanging answer must not keep the process
-    port = getattr(server, "effective_port", options.port)  # a name with several addresses has none
+        signal.signal(name, lambda *_: os._exit(0))  # at once: don't wait for stalled responses
+    port = getattr(server, "effective_port", options.port)  # missing if the host has several addresses
     print(f"data API on http://{options.host}:{port}", flush=True)
     server.run()
 

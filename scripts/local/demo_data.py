@@ -1,4 +1,4 @@
-"""The demo's own sources, where the caller names none: a data API and drawn pets, both marked as made up."""
+"""The demo's own sources, if the caller sets none: a data API and drawn pets, both marked as made-up."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pathlib import Path
 from local.drawings import draw_pets
 from local.made_up_rows import read_rows
 from local.stack import MACHINE, ROOT
-from local.system import CannotStart, System, free_port, is_free
+from local.system import StartFailed, System, free_port, is_free
 
 PICTURES, SEED = 800, 7
 
 
 class DemoData:
-    """Sets COVERTYPE_API_URL and PETS_SOURCE for the functions where the caller did not."""
+    """Sets COVERTYPE_API_URL and PETS_SOURCE for the functions if the caller did not."""
 
     def __init__(self, system: System, arguments: argparse.Namespace) -> None:
         self.system, self.arguments = system, arguments
         self.made_up: set[str] = set()
-        # Seconds from one fetch to the next, for the sources that are ours.
+        # Seconds between two fetches, for our own sources.
         self.waits_s: dict[str, float] = {}
 
     def start(self) -> None:
-        """Start the data API and draw the pets, as needed. Raises CannotStart."""
+        """Start the data API and draw the pets, as needed. Raises StartFailed."""
         environment = self.system.environment
         if not environment.get("COVERTYPE_API_URL"):
             environment["COVERTYPE_API_URL"] = self._start_data_api()
-            # A little more than a window, so that each fetch meets the next one.
+            # A little longer than a window, so that each fetch gets a new one.
             self.waits_s["covertype"] = self.arguments.window + 0.05
         elif self.arguments.csv or self.arguments.faults:
-            raise CannotStart("COVERTYPE_API_URL is set: --csv and --faults are for the demo's own data API")
+            raise StartFailed("--csv and --faults need the demo's own data API: unset COVERTYPE_API_URL")
         source = environment.get("PETS_SOURCE", "")
         if not source:
             environment["PETS_SOURCE"] = self._draw()
@@ -54,7 +54,7 @@ class DemoData:
             try:
                 read_rows(self.arguments.csv)
             except (OSError, ValueError) as error:
-                raise CannotStart(f"--csv {self.arguments.csv}: {error}") from None
+                raise StartFailed(f"--csv {self.arguments.csv}: {error}") from None
             command += ["--csv", str(self.arguments.csv.resolve())]
         else:
             self.made_up.add("covertype")
@@ -68,18 +68,18 @@ class DemoData:
         return f"http://127.0.0.1:{port}"
 
     def _port(self) -> int:
-        """The same port at every start of a home: the stored data say from which URL they come."""
-        kept = self.system.home / "data-api.json"
-        if kept.exists():
-            port = int(json.loads(kept.read_text())["port"])
+        """The same port at every start: the stored data record the URL of their source."""
+        file = self.system.home / "data-api.json"
+        if file.exists():
+            port = int(json.loads(file.read_text())["port"])
             if not is_free(port):
-                raise CannotStart(
-                    f"port {port}, where the data API of {self.system.home} has its address, is taken; "
+                raise StartFailed(
+                    f"port {port} is in use, but the data API of {self.system.home} needs it; "
                     f"free it, or use another --home"
                 )
             return port
         port = free_port(self.system.port + 1000 if self.system.port < 60000 else 0)
-        kept.write_text(json.dumps({"port": port}))
+        file.write_text(json.dumps({"port": port}))
         return port
 
     def _draw(self) -> str:

@@ -1,4 +1,4 @@
-"""Cats and dogs drawn by a program: the shape tells which is which, colours and places tell nothing."""
+"""Cats and dogs drawn by a program: only their shape tells them apart, not colour or position."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-EDITION = 2  # another number when the drawings change: folders of an older one are drawn again
+EDITION = 2  # increase it when the drawings change, so that older folders are drawn again
 NOTE = (
     "The pictures in this folder are drawn by a program; they are not photographs.\n"
     "Las imágenes de esta carpeta las dibuja un programa; no son fotografías.\n"
 )
-# Whole bodies are harder than faces; with half of them a minute of training is not enough.
+# Whole bodies are harder than faces: with half of them, a minute of training is not enough.
 BODY_SHARE = 0.2
 PALETTE = [
     (222, 184, 135), (194, 130, 70), (120, 78, 48), (70, 58, 52), (150, 150, 155), (225, 220, 212),
@@ -40,14 +40,14 @@ class Fur:
 
 
 class Pen:
-    """Draws in an animal's own coordinates: x to the right, y down, about 1 the size of its head or body."""
+    """Draws in an animal's own coordinates: x to the right, y down; its head or body has size 1, roughly."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, matrix: np.ndarray, centre: np.ndarray) -> None:
         self.draw, self.matrix, self.centre = draw, matrix, centre
         self.scale = abs(float(np.linalg.det(matrix))) ** 0.5
 
     def at(self, x: float, y: float, size: float, tilt: float = 0) -> "Pen":
-        """A pen for a part: its origin at (x, y), its unit `size`."""
+        """A pen for a part, with its origin at (x, y) and the unit `size`."""
         cos, sin = size * np.cos(tilt), size * np.sin(tilt)
         matrix = np.array([[cos, sin], [-sin, cos]]) @ self.matrix
         return Pen(self.draw, matrix, np.array([x, y]) @ self.matrix + self.centre)
@@ -56,7 +56,7 @@ class Pen:
         self.draw.polygon(self._place(points), fill=fill)
 
     def soft(self, points: Points, fill: Colour) -> None:
-        """A shape with its corners cut round (Chaikin's method)."""
+        """A shape with rounded corners (Chaikin's method)."""
         corners = np.array(points)
         for _ in range(3):
             following = np.roll(corners, -1, axis=0)
@@ -134,7 +134,7 @@ def _dog_face(pen: Pen, rng: np.random.Generator, fur: Fur) -> None:
     wide, high, drop = rng.uniform(0.74, 0.86), rng.uniform(0.85, 0.98), rng.uniform(0.35, 0.95)
     ear = (fur.dark, fur.base, fur.light)[rng.integers(3)]
     raised = rng.random() < 0.2
-    for side in (-1, 1) if raised else ():  # long ears with round tips, half of them folded
+    for side in (-1, 1) if raised else ():  # long ears with round tips
         pen.soft([(side * 0.15, -0.5), (side * 0.4, -1.75), (side * 0.95, -1.6), (side * 0.85, -0.3)], ear)
     pen.oval(0, -0.05, wide, high, fur.base)
     if rng.random() < 0.3:
@@ -181,14 +181,14 @@ def _dog_profile(pen: Pen, rng: np.random.Generator, fur: Fur) -> None:
 
 def _cat_body(pen: Pen, rng: np.random.Generator, fur: Fur) -> None:
     tip, far = rng.uniform(-0.35, 0.3), _shade(fur.base, -0.2)
-    if rng.random() < 0.5:  # walks, its tail up
+    if rng.random() < 0.5:  # walking, tail up
         tail = [(-0.75, -0.1), (-1.0, -0.35), (-1.08, -0.75), (-1.0 + tip / 3, -1.1), (-0.95 + tip, -1.3)]
         pen.limb(tail, 0.12, fur.base)
         for x, colour in ((-0.45, far), (0.4, far), (-0.65, fur.base), (0.6, fur.base)):
             pen.limb([(x, 0.1), (x + rng.uniform(-0.15, 0.15), 0.8)], 0.17, colour)
         pen.soft([(-1.0, -0.4), (0, -0.3), (0.95, -0.5), (0.95, 0.4), (0, 0.42), (-1.0, 0.45)], fur.base)
         head = pen.at(0.82, -0.5, rng.uniform(0.4, 0.48), rng.uniform(-0.2, 0.2))
-    else:  # sits, its tail round it
+    else:  # sitting, tail around the body
         tail = [(0.4, 0.8), (0.85, 0.75), (1.0, 0.4 + tip / 2), (0.9, 0.1 + tip)]
         pen.limb(tail, 0.13, fur.dark)
         pen.soft([(-0.3, -0.7), (0.3, -0.7), (0.75, 0.3), (0.75, 1.05), (-0.75, 1.05), (-0.75, 0.3)], fur.base)
@@ -200,14 +200,14 @@ def _cat_body(pen: Pen, rng: np.random.Generator, fur: Fur) -> None:
 
 def _dog_body(pen: Pen, rng: np.random.Generator, fur: Fur) -> None:
     wag, far = rng.uniform(-0.2, 0.25), _shade(fur.base, -0.2)
-    if rng.random() < 0.6:  # stands
+    if rng.random() < 0.6:  # standing
         pen.limb([(-0.75, -0.15), (-1.05, -0.4), (-1.2, -0.7 + wag)], 0.19, fur.base)
         for x, colour in ((-0.45, far), (0.45, far), (-0.7, fur.base), (0.65, fur.base)):
             pen.limb([(x, 0.1), (x + rng.uniform(-0.12, 0.12), 0.95)], 0.22, colour)
         pen.soft([(-1.0, -0.45), (0, -0.35), (1.0, -0.6), (1.0, 0.5), (0.2, 0.35), (-1.0, 0.4)], fur.base)
         pen.soft([(0.3, -0.4), (0.6, -0.95), (1.15, -0.8), (1.0, 0.2), (0.5, 0.3)], fur.base)
         head = pen.at(0.9, -0.78, rng.uniform(0.38, 0.46), rng.uniform(-0.25, 0.2))
-    else:  # sits
+    else:  # sitting
         pen.limb([(-0.45, 0.85), (-0.85, 0.75), (-1.1, 0.45 + wag)], 0.19, fur.base)
         pen.soft([(-0.1, -0.8), (0.5, -0.8), (0.7, 0.2), (0.5, 1.0), (-0.85, 1.05), (-0.8, 0.2)], fur.base)
         for x in (0.15, 0.48):
@@ -217,7 +217,7 @@ def _dog_body(pen: Pen, rng: np.random.Generator, fur: Fur) -> None:
 
 
 def _background(rng: np.random.Generator, side: int) -> Image.Image:
-    """A plain, graded, blocky or cloudy ground, with things in it that mean nothing."""
+    """A plain, graded, blocky or cloudy background with random shapes."""
     cells = (1, 2, 5, 9)[rng.integers(4)]
     colour = rng.uniform(20, 240, 3)
     colour = colour.mean() + (colour - colour.mean()) * rng.uniform(0.1, 0.8)
@@ -240,7 +240,7 @@ def _background(rng: np.random.Generator, side: int) -> Image.Image:
 
 
 def _picture(kind: str, rng: np.random.Generator, size: int) -> Image.Image:
-    """One drawing, drawn at twice its size so that its edges are clean."""
+    """One drawing, at twice its size and reduced, so that its edges are smooth."""
     side = 2 * size
     canvas = _background(rng, side)
     body = rng.random() < BODY_SHARE
@@ -265,7 +265,7 @@ def _picture(kind: str, rng: np.random.Generator, size: int) -> Image.Image:
 
 
 def draw_pets(folder: Path, count: int, seed: int, size: int = 160) -> None:
-    """Writes folder/cat/0000.jpg ... and folder/dog/..., half each; nothing if they are there already."""
+    """Write folder/cat/0000.jpg ... and folder/dog/..., half each, unless they exist already."""
     note = folder / "MADE-UP.txt"
     whole = f"{NOTE}Complete: {count} pictures, seed {seed}, size {size}, edition {EDITION}.\n"
     names = [(kind, number) for number in range((count + 1) // 2) for kind in ("cat", "dog")][:count]
@@ -274,7 +274,7 @@ def draw_pets(folder: Path, count: int, seed: int, size: int = 160) -> None:
     if note.exists() and note.read_text("utf-8") == whole and present == set(wanted):
         return
     if present and not note.exists():
-        raise FileExistsError(f"{folder} has pictures that were not drawn here; choose another folder")
+        raise FileExistsError(f"{folder} has pictures that this program did not draw; choose another folder")
     for kind in ("cat", "dog"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     _write(note, NOTE.encode())

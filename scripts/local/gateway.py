@@ -1,4 +1,4 @@
-"""A gateway with OpenFaaS's paths for one machine, and the site on the same origin."""
+"""A local gateway with OpenFaaS's paths, and the site on the same origin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local.stack import ROOT, Function
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 TIMEOUT_S = 65
-# As the community edition: an async body may have 256,000 bytes, and is refused with 500 beyond that.
+# As in OpenFaaS's community edition: a larger async body gets 500.
 MAX_ASYNC = 256_000
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host", "content-length"}
 
@@ -33,7 +33,7 @@ def create_gateway(functions: Mapping[str, Function], ports: Mapping[str, int]) 
     waiting: queue.Queue[tuple[str, str, str, bytes, dict[str, str], str]] = queue.Queue()
 
     def call(name: str, path: str, method: str, body: bytes, headers: dict[str, str], query: str) -> Response:
-        if name not in functions:  # of an async call nobody learns it: it was accepted
+        if name not in functions:  # the caller of an async call got 202 before
             return Response(f"error finding function {name}\n", 404, mimetype="text/plain")
         invocations[name] += 1
         url = f"http://127.0.0.1:{ports[name]}/{path}{'?' + query if query else ''}"
@@ -45,7 +45,7 @@ def create_gateway(functions: Mapping[str, Function], ports: Mapping[str, int]) 
         return Response(answer.content, answer.status_code, kept)
 
     def work() -> None:
-        while True:  # one call at a time, as the community edition's queue-worker
+        while True:  # one call at a time, as the queue-worker of the community edition
             call(*waiting.get())
 
     threading.Thread(target=work, name="queue-worker", daemon=True).start()
@@ -58,18 +58,18 @@ def create_gateway(functions: Mapping[str, Function], ports: Mapping[str, int]) 
 
     @app.route("/function/<name>", defaults={"path": ""}, methods=METHODS)
     @app.route("/function/<name>/<path:path>", methods=METHODS)
-    def function(name: str, path: str) -> Response:
+    def sync_function(name: str, path: str) -> Response:
         headers = headers_of(secrets.token_hex(8))
         return call(name, path, request.method, request.get_data(), headers, request.query_string.decode())
 
     @app.route("/async-function/<name>", defaults={"path": ""}, methods=METHODS)
     @app.route("/async-function/<name>/<path:path>", methods=METHODS)
-    def later(name: str, path: str) -> Response:
+    def async_function(name: str, path: str) -> Response:
         if request.method != "POST":
             return Response("async calls are POST\n", 405, {"Allow": "POST"}, mimetype="text/plain")
         body = request.get_data()
         if len(body) > MAX_ASYNC:
-            return Response(f"an async body may have {MAX_ASYNC} bytes\n", 500, mimetype="text/plain")
+            return Response(f"an async body may have at most {MAX_ASYNC} bytes\n", 500, mimetype="text/plain")
         headers = headers_of(secrets.token_hex(8))
         waiting.put((name, path, "POST", body, headers, request.query_string.decode()))
         return Response(status=202, headers={"X-Call-Id": headers["X-Call-Id"]})
@@ -78,16 +78,16 @@ def create_gateway(functions: Mapping[str, Function], ports: Mapping[str, int]) 
     def listed() -> list[dict[str, Any]]:
         return [
             {
-                "name": one.name,
-                "image": one.image,
+                "name": function.name,
+                "image": function.image,
                 "namespace": "openfaas-fn",
                 "replicas": 1,
                 "availableReplicas": 1,
-                "invocationCount": invocations[one.name],
-                "annotations": one.annotations,
-                "labels": one.labels,
+                "invocationCount": invocations[function.name],
+                "annotations": function.annotations,
+                "labels": function.labels,
             }
-            for one in functions.values()
+            for function in functions.values()
         ]
 
     @app.get("/healthz")

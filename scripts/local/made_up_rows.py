@@ -1,4 +1,4 @@
-"""Rows made up by a program in the form of the covertype data: plausible, but no real place has them."""
+"""Made-up rows in the form of the covertype data: plausible, but of no real place."""
 
 import csv
 import gzip
@@ -30,7 +30,7 @@ AREAS = {
     "Cache": (0.12, 2270, 190),
 }
 
-# A soil's first digit is its climatic zone (2 lower montane ... 8 alpine).
+# The first digit of a soil is its climatic zone (2 lower montane ... 8 alpine).
 SOILS = [
     "C2702", "C2703", "C2704", "C2705", "C2706", "C2717", "C3501", "C3502", "C4201", "C4703",
     "C4704", "C4744", "C4758", "C5101", "C6101", "C6102", "C6731", "C7101", "C7102", "C7103",
@@ -39,7 +39,7 @@ SOILS = [
 ]  # fmt: skip
 ZONE_ELEVATION = {"2": 2250, "3": 2400, "4": 2620, "5": 2700, "6": 2750, "7": 3000, "8": 3400}
 
-# Where each cover grows best: elevation and its spread in metres, and how common it is there (log).
+# For each cover the best elevation and its spread in metres, and how common it is (log).
 COVERS = [
     (3165, 150, 0.15),
     (2880, 180, 0.2),
@@ -49,19 +49,19 @@ COVERS = [
     (2500, 130, -0.1),
     (3450, 110, 0.0),
 ]
-# log weight of a cover in an area, in the order of COVERS
+# Log weight of each cover in an area, in the order of COVERS.
 AREA_WEIGHT = {
     "Rawah": (0.0, 0.6, -3.0, -5.0, 0.6, -3.0, -0.3),
     "Commanche": (0.1, 0.0, 0.5, -3.0, 0.4, 0.3, 0.3),
     "Neota": (0.8, -0.8, -5.0, -5.0, -3.0, -5.0, 0.0),
     "Cache": (-5.0, -1.0, 0.6, 0.6, -3.0, 0.6, -5.0),
 }
-CERTAINTY = 4.0  # how strongly the features decide the cover; more is easier to learn
+CERTAINTY = 4.0  # how strongly the features determine the cover; higher is easier to learn
 SUNS = [(58, 112), (67, 180), (35, 252)]  # height and azimuth of the sun at 9, 12 and 15 h, in degrees
 
 
 def made_up_rows(count: int, seed: int = 0) -> list[list[str]]:
-    """Rows in the order of COLUMNS, all text, the same for the same seed."""
+    """Rows in the order of COLUMNS, all text; the same seed gives the same rows."""
     rng = np.random.default_rng(seed)
     shares, means, spreads = np.array(list(AREAS.values())).T
     area = rng.choice(len(AREAS), size=count, p=shares)
@@ -83,7 +83,7 @@ def made_up_rows(count: int, seed: int = 0) -> list[list[str]]:
 
 
 def _hillshade(aspect: np.ndarray, slope: np.ndarray, height: float, azimuth: float) -> np.ndarray:
-    """Light on a slope, 0 to 254: the cosine between its normal and the sun."""
+    """Light on a slope, 0 to 254: the cosine of the angle between its normal and the sun."""
     tilt, zenith = np.radians(slope), np.radians(90 - height)
     turn = np.radians(azimuth - aspect)
     light = np.cos(zenith) * np.cos(tilt) + np.sin(zenith) * np.sin(tilt) * np.cos(turn)
@@ -91,13 +91,13 @@ def _hillshade(aspect: np.ndarray, slope: np.ndarray, height: float, azimuth: fl
 
 
 def _draw(rng: np.random.Generator, scores: np.ndarray) -> np.ndarray:
-    """One choice a row with softmax probabilities (the Gumbel trick)."""
+    """One choice per row with softmax probabilities (the Gumbel trick)."""
     return (scores + rng.gumbel(size=scores.shape)).argmax(axis=1)
 
 
 def _soils(rng: np.random.Generator, elevation: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """The index of a soil a row: of a zone near the elevation, some more common in an area than others."""
-    rules = np.random.default_rng(1905)  # the made-up world's own rules: the same for every seed
+    """The index of a soil for each row: from a zone near the elevation; some are more common in an area."""
+    rules = np.random.default_rng(1905)  # the rules of the made-up world are the same for every seed
     typical = np.array([ZONE_ELEVATION[code[1]] for code in SOILS]) + rules.normal(0, 60, len(SOILS))
     common = rules.normal(0, 1.2, (len(AREAS), len(SOILS)))
     return _draw(rng, common[area] - ((elevation[:, None] - typical) / 130) ** 2 / 2)
@@ -114,23 +114,23 @@ def _covers(
     area: np.ndarray,
     soil: np.ndarray,
 ) -> np.ndarray:
-    """The label of each row: features decide, chance has a say."""
+    """The label of each row: mostly determined by the features, partly by chance."""
     rules = np.random.default_rng(1959)
     best, spread, common = np.array(COVERS).T
-    # a north slope is as cold as a higher place, a place near water too
+    # north slopes and places near water are as cold as higher places
     north = np.cos(np.radians(aspect)) * np.minimum(slope, 30) / 30
     felt = elevation + 60 * north - 0.06 * np.minimum(hydrology, 600)
     scores = common - ((felt[:, None] - best) / spread) ** 2 / 2
     scores += np.array(list(AREA_WEIGHT.values()))[area]
     scores += rules.normal(0, 0.6, (len(SOILS), len(COVERS)))[soil]
-    scores[:, 1] += 0.25 * (fire < 1500) - 0.25 * (fire > 3500)  # lodgepole pine comes back after fires
+    scores[:, 1] += 0.25 * (fire < 1500) - 0.25 * (fire > 3500)  # lodgepole pine returns after fires
     scores[:, 0] += 0.2 * (roads > 3000)
     scores[:, 3] += 0.5 * (hydrology < 100)
     return _draw(rng, CERTAINTY * scores)
 
 
 def read_rows(path: Path | str) -> list[list[str]]:
-    """The rows of a CSV or CSV.gz whose header is COLUMNS; ValueError says what differs otherwise."""
+    """The rows of a CSV or CSV.gz with the header COLUMNS. Raises ValueError, naming the difference."""
     path = Path(path)
     with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
         reader = csv.reader(file)
@@ -147,7 +147,7 @@ def read_rows(path: Path | str) -> list[list[str]]:
 
 def _header_difference(header: list[str]) -> str:
     if not header:
-        return "the file is empty, its header is missing"
+        return "the file is empty: it has no header"
     missing = [name for name in COLUMNS if name not in header]
     unknown = [name for name in header if name not in COLUMNS]
     parts = []

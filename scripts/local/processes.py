@@ -1,4 +1,4 @@
-"""Processes with a log each: started together, watched, started again when one dies, stopped together."""
+"""Processes, each with a log: started together, restarted when they die, stopped together."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stopping import held_back
+from deferred_signals import deferred_signals
 
 LOG_LINES = 15
-MOST_DEATHS = 5
+MAX_DEATHS = 5
 STOP_S = 8.0
 
 
 @dataclass
 class Process:
-    """One program; its own session, so that what it starts ends with it."""
+    """One program, in its own session, so that its children end with it."""
 
     name: str
     command: list[str]
@@ -34,7 +34,7 @@ class Process:
 
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output, held_back():
+        with self.log.open("ab") as output, deferred_signals():
             self.child = subprocess.Popen(
                 self.command,
                 env=dict(self.environment),
@@ -56,7 +56,7 @@ class Process:
 
 
 class Processes:
-    """All processes of a local system. `broken` is set when one dies again and again."""
+    """All processes of a local system. `broken` is the reason once a process keeps dying."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -75,7 +75,7 @@ class Processes:
             self._watcher.start()
 
     def restart(self, name: str, environment: Mapping[str, str]) -> None:
-        """Stop one and start it with another environment."""
+        """Restart a process with another environment."""
         with self._lock:
             process = self._all[name]
             _stop([process])
@@ -83,7 +83,7 @@ class Processes:
             process.start()
 
     def stop(self) -> None:
-        """End all of them and what they started: SIGTERM, then SIGKILL."""
+        """Stop all processes and their children: SIGTERM, then SIGKILL."""
         self._stopping.set()
         with self._lock:
             _stop(list(self._all.values()))
@@ -96,10 +96,10 @@ class Processes:
             with self._lock:
                 for process in self._all.values():
                     if process.child is not None and process.child.poll() is not None and self.broken is None:
-                        self._bury(process)
+                        self._restart_dead(process)
 
-    def _bury(self, process: Process) -> None:
-        """Report a death with the end of its log, and start it again as a platform would."""
+    def _restart_dead(self, process: Process) -> None:
+        """Report the death with the end of the log, and restart the process as a platform would."""
         assert process.child is not None
         code = process.child.returncode
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
@@ -107,15 +107,15 @@ class Processes:
         process.signal_group(signal.SIGKILL)
         now = time.monotonic()
         process.deaths = [*(death for death in process.deaths if now - death < 60), now]
-        if len(process.deaths) >= MOST_DEATHS:
-            self.broken = f"{process.name} died {MOST_DEATHS} times in a minute"
+        if len(process.deaths) >= MAX_DEATHS:
+            self.broken = f"{process.name} died {MAX_DEATHS} times within a minute"
             return
-        print(f"  {process.name} is started again", file=sys.stderr, flush=True)
+        print(f"  restarting {process.name}", file=sys.stderr, flush=True)
         process.start()
 
 
 def _stop(processes: list[Process]) -> None:
-    """As a platform does: each is told itself, and ends what it started; what is left of that is killed."""
+    """As platforms do: SIGTERM to each process, which stops its children; after 8 s SIGKILL to its whole group."""
     for process in processes:
         if process.child is not None:
             process.child.terminate()

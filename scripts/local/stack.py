@@ -1,4 +1,4 @@
-"""stack.yml read for one machine: the same functions, environment, secrets and cron annotations, with no container."""
+"""Reads stack.yml for local processes: the same functions, environment, secrets and cron annotations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 _PLACE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-# What a process needs of the machine it runs on, beside what stack.yml gives it.
+# Variables of the machine that a process needs besides those of stack.yml.
 MACHINE = (
     "PATH",
     "HOME",
@@ -28,7 +28,7 @@ MACHINE = (
 
 @dataclass(frozen=True)
 class Function:
-    """One function of stack.yml; `schedule` is its cron annotation, if it has one."""
+    """A function of stack.yml; `schedule` is its cron annotation, if any."""
 
     name: str
     image: str
@@ -48,7 +48,7 @@ def _resolved(value: Any, environment: Mapping[str, str]) -> str:
 
 
 def read_stack(environment: Mapping[str, str], path: Path = ROOT / "stack.yml") -> list[Function]:
-    """The functions of stack.yml, ${NAME:-default} resolved as faas-cli does."""
+    """The functions of stack.yml, with ${NAME:-default} resolved as in faas-cli."""
     stack = yaml.safe_load(path.read_text(encoding="utf-8"))
     return [
         Function(
@@ -69,8 +69,8 @@ def read_stack(environment: Mapping[str, str], path: Path = ROOT / "stack.yml") 
 def local_environment(
     function: Function, machine: Mapping[str, str], port: int, secrets: Path, overrides: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment of a function's process: stack.yml's, the local places, then SABUESO_* of the caller."""
-    found = {key: machine[key] for key in MACHINE if key in machine}
-    found |= {key: value for key, value in function.environment.items() if value}
-    found |= {key: value for key, value in machine.items() if key.startswith("SABUESO_")}
-    return {**found, **overrides, "SABUESO_SECRETS": str(secrets), "HOST": "127.0.0.1", "PORT": str(port)}
+    """The environment of a function's process: stack.yml, then SABUESO_* of the machine, then the overrides."""
+    variables = {key: machine[key] for key in MACHINE if key in machine}
+    variables |= {key: value for key, value in function.environment.items() if value}
+    variables |= {key: value for key, value in machine.items() if key.startswith("SABUESO_")}
+    return {**variables, **overrides, "SABUESO_SECRETS": str(secrets), "HOST": "127.0.0.1", "PORT": str(port)}

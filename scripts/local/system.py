@@ -1,4 +1,4 @@
-"""The whole system on one machine: MLflow, the three functions, gateway, cron, site; state in one folder."""
+"""The whole system on one machine: MLflow, the three functions, gateway, cron and site; all state in one folder."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ START_S = 120.0
 PLACES = ("SABUESO_STORE", "MLFLOW_TRACKING_URI", "SABUESO_PIPELINES")
 
 
-class CannotStart(Exception):
-    """What keeps the system from starting, and what to do about it."""
+class StartFailed(Exception):
+    """Why the system can't start, and what to do about it."""
 
 
 def free_port(first: int) -> int:
-    """The first port from `first` on that nobody listens on; any free one for 0."""
+    """The first free port from `first` on; any free port for 0."""
     for port in range(first, min(first + 200, 65535)) if first else (0,):
         with socket.socket() as tried:
             try:
@@ -39,7 +39,7 @@ def free_port(first: int) -> int:
             except OSError:
                 continue
             return int(tried.getsockname()[1])
-    raise CannotStart(f"no free port from {first} on; choose another with --port")
+    raise StartFailed(f"no free port from {first} on; choose another --port")
 
 
 def is_free(port: int) -> bool:
@@ -53,14 +53,13 @@ def is_free(port: int) -> bool:
 
 
 def write_settings(home: Path, settings: Mapping[str, str]) -> None:
-    """settings.env of a home: where the data are, for scripts/lineage and scripts/export."""
-    found = {name: settings[name] for name in PLACES if name in settings}
-    text = "".join(f"{name}={value}\n" for name, value in found.items())
+    """Write settings.env to the home folder: scripts/lineage and scripts/export find the data with it."""
+    text = "".join(f"{name}={settings[name]}\n" for name in PLACES if name in settings)
     (home / "settings.env").write_text(text, encoding="utf-8")
 
 
 class System:
-    """Started with `start`, stopped with `stop`; `gateway` and `mlflow` are its two addresses."""
+    """`gateway` and `mlflow` are the addresses of a started system."""
 
     def __init__(self, home: Path, port: int, environment: Mapping[str, str]) -> None:
         self.home, self.port, self.environment = home, port, dict(environment)
@@ -71,15 +70,15 @@ class System:
         self._lock: IO[str] | None = None
 
     def claim(self) -> None:
-        """Take the home folder for this process. Raises CannotStart if another system runs in it."""
+        """Lock the home folder. Raises StartFailed if another system runs in it."""
         self.home.mkdir(parents=True, exist_ok=True)
         self._lock = (self.home / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise CannotStart(f"another system runs in {self.home}; stop it, or use another --home") from None
+            raise StartFailed(f"another system is running in {self.home}; stop it, or use another --home") from None
         if not is_free(self.port):
-            raise CannotStart(f"port {self.port} is taken; choose another with --port")
+            raise StartFailed(f"port {self.port} is in use; choose another --port")
         for name in SECRETS:
             path = self.home / "secrets" / name
             if not path.exists():
@@ -91,7 +90,7 @@ class System:
         return (self.home / "secrets" / "train-token").read_text().strip()
 
     def start(self, overrides: Mapping[str, str]) -> None:
-        """Start everything; `overrides` are settings of all functions. Returns before it is all ready."""
+        """Start everything with these settings of all functions. Does not wait until everything is ready."""
         self._start_mlflow()
         stack = {function.name: function for function in read_stack(self.environment)}
         ports = {name: free_port(0) for name in stack}
@@ -112,11 +111,11 @@ class System:
         start_cron(list(stack.values()), self.gateway, self._stop)
 
     def change(self, name: str, overrides: Mapping[str, str]) -> None:
-        """Start a function again with other settings."""
+        """Restart a function with other settings."""
         self.processes.restart(name, self._environment(name, overrides))
 
     def _environment(self, name: str, overrides: Mapping[str, str]) -> dict[str, str]:
-        """A function's environment; it sees only the secrets that stack.yml gives it."""
+        """The environment of a function, which sees only the secrets that stack.yml gives it."""
         function = self._functions[name]
         folder = self.home / "secrets" / "functions" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,11 +151,11 @@ class System:
         machine = {key: self.environment[key] for key in MACHINE if key in self.environment}
         machine |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{machine.get('PATH', '')}"}
         machine |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-        machine |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # language-model evaluations, three processes
+        machine |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # three processes for language-model evaluations
         self.processes.start("mlflow", command, machine, folder)
 
     def wait_for(self, url: str, what: str, seconds: float = START_S) -> None:
-        """Until url answers 200. Raises CannotStart with the end of the log."""
+        """Wait until the URL answers 200. Raises StartFailed with the end of the log."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and self.processes.broken is None:
             try:
@@ -165,8 +164,8 @@ class System:
             except requests.RequestException:
                 pass
             time.sleep(0.2)
-        why = self.processes.broken or f"{what} did not answer at {url} within {seconds:.0f} s"
-        raise CannotStart(f"{why}\n{self.processes.log_end(what)}")
+        reason = self.processes.broken or f"{what} did not answer at {url} within {seconds:.0f} s"
+        raise StartFailed(f"{reason}\n{self.processes.log_end(what)}")
 
     def stop(self) -> None:
         self._stop.set()

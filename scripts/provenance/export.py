@@ -8,15 +8,16 @@ import sys
 from pathlib import Path
 
 from common.errors import NotFound, Unusable
-from common.executions import history
-from provenance.command import Progress, run, tell
+from common.storage.executions import history
+from common.storage.training_record import TrainingRecord
+from provenance.command import Progress, log, run
+from provenance.data_access import DataAccess, add_arguments, open_data
 from provenance.formats import FORMATS
-from provenance.place import Place, add_arguments, open_place
-from provenance.target import written
-from train.stored_snapshot import find_fingerprint, read_inputs, read_snapshot
+from provenance.snapshots import find_fingerprint, read_inputs, read_snapshot
+from provenance.target import atomic_target
 
 LATEST = "latest"
-LOOKED_THROUGH = 1000
+MAX_EXECUTIONS = 1000
 
 
 def main(argv: list[str]) -> int:
@@ -27,37 +28,38 @@ def main(argv: list[str]) -> int:
         "--snapshot",
         metavar="FINGERPRINT",
         default=LATEST,
-        help="or the start of it (default: latest, that of the newest training)",
+        help="or the start of it (default: latest, the snapshot of the newest training)",
     )
     which.add_argument("--version", metavar="N", help="the snapshot of this version: number or alias (champion)")
     parser.add_argument("--format", required=True, choices=sorted(FORMATS), help="folders: PATH/PART/LABEL/HASH.jpg")
     parser.add_argument("--out", required=True, type=Path, metavar="PATH")
-    parser.add_argument("--overwrite", action="store_true", help="take the place of an earlier export")
-    given = parser.parse_args(argv)
-    return run(lambda: _export(given, open_place(given, os.environ)))
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    arguments = parser.parse_args(argv)
+    return run(lambda: _export(arguments, open_data(arguments, os.environ)))
 
 
-def _export(given: argparse.Namespace, place: Place) -> None:
-    pipeline, dataset = place.pipeline, place.dataset
-    if given.format == "folders" and pipeline.kind != "image":
-        raise Unusable(f"{pipeline.name} has rows, and folders are for pictures: take csv or parquet")
-    with written(given.out, given.format == "folders", given.overwrite) as target:
-        snapshot = read_snapshot(pipeline, dataset, find_snapshot(given, place))
+def _export(arguments: argparse.Namespace, data: DataAccess) -> None:
+    pipeline, dataset = data.pipeline, data.dataset
+    if arguments.format == "folders" and pipeline.kind != "image":
+        raise Unusable(f"{pipeline.name} has rows, and folders are for pictures: use csv or parquet")
+    with atomic_target(arguments.out, arguments.format == "folders", arguments.overwrite) as target:
+        snapshot = read_snapshot(pipeline, dataset, find_snapshot(arguments, data))
         examples = read_inputs(pipeline, dataset, snapshot, Progress("samples read"))
-        FORMATS[given.format](pipeline, examples, target)
-    tell(f"{given.out}: {len(snapshot.examples)} examples of snapshot {snapshot.fingerprint}")
+        FORMATS[arguments.format](pipeline, examples, target)
+    log(f"{arguments.out}: {len(snapshot.examples)} examples of snapshot {snapshot.fingerprint}")
 
 
-def find_snapshot(given: argparse.Namespace, place: Place) -> str:
-    """The fingerprint that was asked for. Raises NotFound."""
-    if given.version:
-        return place.version(given.version)[1]
-    if given.snapshot != LATEST:
-        return find_fingerprint(place.dataset, given.snapshot)
-    for record in history(place.dataset.objects, place.pipeline.name, "train", most=LOOKED_THROUGH):
-        if record.body.get("snapshot"):
-            return str(record.body["snapshot"])
-    raise NotFound(f"no training of {place.pipeline.name} has taken a snapshot yet in {place.dataset.objects.where}")
+def find_snapshot(arguments: argparse.Namespace, data: DataAccess) -> str:
+    """The fingerprint of the snapshot to export. Raises NotFound."""
+    if arguments.version:
+        return data.version(arguments.version)[1]
+    if arguments.snapshot != LATEST:
+        return find_fingerprint(data.dataset, arguments.snapshot)
+    store, name = data.dataset.store, data.pipeline.name
+    for execution in history(store, name, TrainingRecord, MAX_EXECUTIONS):
+        if execution.record.snapshot:
+            return execution.record.snapshot
+    raise NotFound(f"no training of {name} has taken a snapshot yet in {store.where}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a version was trained on, and which versions a sample, an example, a picture or rows were used by."""
+"""Which samples a version was trained on, and which versions used a sample, an example, a picture or rows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import NotFound, Unusable
-from provenance.command import Progress, run, show, write_json, write_rows
-from provenance.place import Place, add_arguments, open_place
-from provenance.uses import examples_of_file, examples_of_sample, one_example, uses_of
-from train.snapshot import PARTS
-from train.stored_snapshot import StoredSnapshot, find_fingerprint, read_snapshot
+from provenance.command import Progress, log, print_csv, print_json, print_table, run
+from provenance.data_access import DataAccess, add_arguments, open_data
+from provenance.snapshots import StoredSnapshot, find_fingerprint, read_snapshot
+from provenance.target import PARTS
+from provenance.uses import Use, examples_of_file, examples_of_sample, full_hash, uses_of
 
 EXAMPLE_COLUMNS = ("example", "label", "part", "sample", "row")
 SHORT = 16
@@ -25,100 +25,103 @@ def main(argv: list[str]) -> int:
     add_arguments(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--version", metavar="N", help="number or alias (champion): the samples it was trained on")
-    what.add_argument("--snapshot", metavar="FINGERPRINT", help="the same of a snapshot (or the start of its name)")
-    what.add_argument("--sample", metavar="KEY", help="a sample's key, or the sha256 in it: the versions that used it")
-    what.add_argument("--example", metavar="HASH", help="an example's hash (or its start): the versions that used it")
-    what.add_argument("--file", type=Path, metavar="FILE", help="a picture, or a CSV with a header: the same")
-    parser.add_argument(
-        "--examples", action="store_true", help="each example by itself: hash, label, part, sample, row"
+    what.add_argument(
+        "--snapshot", metavar="FINGERPRINT", help="the samples of a snapshot (or of the start of its name)"
     )
+    what.add_argument("--sample", metavar="KEY", help="key or sha256 of a sample: the versions that used it")
+    what.add_argument("--example", metavar="HASH", help="hash of an example, or its start: the versions that used it")
+    what.add_argument(
+        "--file", type=Path, metavar="FILE", help="a picture, or a CSV with a header: the versions that used it"
+    )
+    parser.add_argument("--examples", action="store_true", help="list each example: hash, label, part, sample, row")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object")
     form.add_argument("--csv", action="store_true", help="CSV with a header")
-    given = parser.parse_args(argv)
-    return run(lambda: _answer(given, open_place(given, os.environ)))
+    arguments = parser.parse_args(argv)
+    return run(lambda: _answer(arguments, open_data(arguments, os.environ)))
 
 
-def _answer(given: argparse.Namespace, place: Place) -> None:
-    if given.version or given.snapshot:
-        _of_snapshot(given, place)
-    elif given.sample or given.example or given.file:
-        _of_examples(given, place)
+def _answer(arguments: argparse.Namespace, data: DataAccess) -> None:
+    if arguments.version or arguments.snapshot:
+        _of_snapshot(arguments, data)
+    elif arguments.sample or arguments.example or arguments.file:
+        _of_examples(arguments, data)
     else:
-        _all_versions(given, place)
+        _all_versions(arguments, data)
 
 
-def _all_versions(given: argparse.Namespace, place: Place) -> None:
+def _all_versions(arguments: argparse.Namespace, data: DataAccess) -> None:
     columns = ("version", "champion", "decision", "rejected", "examples", "trained_at", "snapshot")
-    champion = place.champion()
+    champion = data.champion()
     rows = []
-    for one in place.versions():
-        tags, number = one["tags"], str(one["version"])
-        told = [tags.get(f"sabueso.{name}", "") for name in ("decision", "examples", "trained_at", "snapshot")]
-        told.insert(1, "rejected" if tags.get("sabueso.rejected") == "true" else "")
-        rows.append([number, "champion" if number == champion else "", *told])
+    for version in data.versions():
+        tags = version.tags
+        mark, rejected = "champion" if version.number == champion else "", "rejected" if tags.is_rejected else ""
+        facts = [tags.decision or "", rejected, tags.examples, tags.trained_at, tags.snapshot or ""]
+        rows.append([version.number, mark, *facts])
     if not rows:
-        raise NotFound(f"{place.pipeline.name} has no version yet in MLflow at {place.registry.where}")
+        raise NotFound(f"{data.pipeline.name} has no version yet in MLflow at {data.registry.where}")
     listed = [
         {**dict(zip(columns, row, strict=True)), "champion": bool(row[1]), "rejected": bool(row[3])} for row in rows
     ]
-    body = {"pipeline": place.pipeline.name, "versions": listed}
-    _write(given, columns, rows, body)
+    body = {"pipeline": data.pipeline.name, "versions": listed}
+    _write(arguments, columns, rows, body)
 
 
-def _of_snapshot(given: argparse.Namespace, place: Place) -> None:
+def _of_snapshot(arguments: argparse.Namespace, data: DataAccess) -> None:
     number = None
-    if given.version:
-        number, fingerprint = place.version(given.version)
+    if arguments.version:
+        number, fingerprint = data.version(arguments.version)
     else:
-        fingerprint = find_fingerprint(place.dataset, given.snapshot)
-    snapshot = read_snapshot(place.pipeline, place.dataset, fingerprint)
-    counts = Counter((one.sample, one.part) for one in snapshot.examples)
+        fingerprint = find_fingerprint(data.dataset, arguments.snapshot)
+    snapshot = read_snapshot(data.pipeline, data.dataset, fingerprint)
+    counts = Counter((example.sample, example.part) for example in snapshot.examples)
     columns: tuple[str, ...] = ("sample", *PARTS)
     rows: list[list[Any]] = [[key, *(counts[key, part] for part in PARTS)] for key in snapshot.samples]
     body = {
-        "pipeline": place.pipeline.name,
+        "pipeline": data.pipeline.name,
         "version": number,
         "snapshot": snapshot.fingerprint,
         "created": snapshot.created,
         "samples": [dict(zip(columns, row, strict=True)) for row in rows],
     }
-    if given.examples:
-        columns, rows = EXAMPLE_COLUMNS, [[getattr(one, name) for name in EXAMPLE_COLUMNS] for one in snapshot.examples]
+    if arguments.examples:
+        columns = EXAMPLE_COLUMNS
+        rows = [[getattr(example, name) for name in EXAMPLE_COLUMNS] for example in snapshot.examples]
         body["examples"] = [dict(zip(columns, row, strict=True)) for row in rows]
-    if not (given.json or given.csv):
-        _head(number, snapshot)
-    _write(given, columns, rows, body)
+    if not (arguments.json or arguments.csv):
+        _print_summary(number, snapshot)
+    _write(arguments, columns, rows, body)
 
 
-def _head(number: str | None, snapshot: StoredSnapshot) -> None:
-    parts = Counter(one.part for one in snapshot.examples)
-    told = ", ".join(f"{part} {parts[part]}" for part in PARTS)
+def _print_summary(number: str | None, snapshot: StoredSnapshot) -> None:
+    sizes = Counter(example.part for example in snapshot.examples)
+    parts = ", ".join(f"{part} {sizes[part]}" for part in PARTS)
     print(f"{f'version {number}, ' if number else ''}snapshot {snapshot.fingerprint} of {snapshot.created}")
-    print(f"{len(snapshot.examples)} examples ({told}) of {len(snapshot.samples)} samples;", end=" ")
-    print("an example counts for the sample that had it first\n")
+    print(f"{len(snapshot.examples)} examples ({parts}) of {len(snapshot.samples)} samples;", end=" ")
+    print("each example counts for the first sample that had it\n")
 
 
-def _of_examples(given: argparse.Namespace, place: Place) -> None:
-    if given.sample:
-        key, asked = examples_of_sample(place, given.sample)
-        named = {"sample": key}
-    elif given.file:
-        asked, named = examples_of_file(place, given.file), {"file": str(given.file)}
+def _of_examples(arguments: argparse.Namespace, data: DataAccess) -> None:
+    if arguments.sample:
+        key, asked = examples_of_sample(data, arguments.sample)
+        origin = {"sample": key}
+    elif arguments.file:
+        asked, origin = examples_of_file(data, arguments.file), {"file": str(arguments.file)}
     else:
-        asked, named = [given.example.lower()], {"example": given.example.lower()}
-    used = uses_of(place, asked, Progress("snapshots read"), given.example is not None)
-    if given.example:
-        asked = [one_example(used, asked[0])]
+        asked, origin = [arguments.example.lower()], {"example": arguments.example.lower()}
+    uses = uses_of(data, asked, Progress("snapshots read"), arguments.example is not None)
+    if arguments.example:
+        asked = [full_hash(uses, asked[0])]
     columns: tuple[str, ...] = ("version", "champion", "decision", "used", *PARTS, "snapshot")
     rows: list[list[Any]] = []
-    for use in used:
-        parts = Counter(one.part for one in use.examples)
-        told = f"{len(use.examples)} of {len(asked)}" if use.missing is None else use.missing
-        rows.append([use.version, use.champion, use.decision, told, *(parts[part] for part in PARTS), use.snapshot])
+    for use in uses:
+        sizes = Counter(example.part for example in use.examples)
+        share = f"{len(use.examples)} of {len(asked)}" if use.missing is None else use.missing
+        rows.append([use.version, use.champion, use.decision, share, *(sizes[part] for part in PARTS), use.snapshot])
     body = {
-        "pipeline": place.pipeline.name,
-        **named,
+        "pipeline": data.pipeline.name,
+        **origin,
         "asked": asked,
         "versions": [
             {
@@ -127,47 +130,47 @@ def _of_examples(given: argparse.Namespace, place: Place) -> None:
                 "decision": use.decision,
                 "snapshot": use.snapshot,
                 "missing": use.missing,
-                "examples": [vars(one) for one in use.examples],
+                "examples": [vars(example) for example in use.examples],
             }
-            for use in used
+            for use in uses
         ],
     }
-    few = len(asked) == 1 or given.examples
-    if few and not given.json:
+    if (len(asked) == 1 or arguments.examples) and not arguments.json:
         columns = ("version", "champion", "decision", *EXAMPLE_COLUMNS)
         rows = [
-            [use.version, use.champion, use.decision, *(getattr(one, name) for name in EXAMPLE_COLUMNS)]
-            for use in used
-            for one in use.examples
+            [use.version, use.champion, use.decision, *(getattr(example, name) for name in EXAMPLE_COLUMNS)]
+            for use in uses
+            for example in use.examples
         ]
-    _write(given, columns, rows, body)
-    _tell_rest(given, used, asked)
+    _write(arguments, columns, rows, body)
+    _log_rest(arguments, uses, asked)
 
 
-def _tell_rest(given: argparse.Namespace, used: list[Any], asked: list[str]) -> None:
-    """What a table does not show: examples that no version used, snapshots that are gone."""
+def _log_rest(arguments: argparse.Namespace, uses: list[Use], asked: list[str]) -> None:
+    """What the table does not show: examples that no version used, snapshots that can't be read."""
     if not asked:
-        raise Unusable("it holds no usable example: each was refused when it was collected")
-    found = {one.example for use in used for one in use.examples}
-    unused = len(set(asked) - found)
-    if unused and not given.json:
-        print(f"{unused} of {len(set(asked))} examples are in no version", file=sys.stderr)
-    for use in used:
+        raise Unusable("it holds no usable example: each was rejected when it was collected")
+    unused = set(asked) - {example.example for use in uses for example in use.examples}
+    if unused and not arguments.json:
+        log(f"no version used {len(unused)} of {len(set(asked))} examples")
+    for use in uses:
         if use.missing is not None:
-            print(f"! version {use.version}: {use.missing}", file=sys.stderr)
+            log(f"! version {use.version}: {use.missing}")
 
 
-def _write(given: argparse.Namespace, columns: tuple[str, ...], rows: list[list[Any]], body: dict[str, Any]) -> None:
-    if given.json:
-        write_json(body)
-    elif given.csv:
-        write_rows(columns, rows)
+def _write(
+    arguments: argparse.Namespace, columns: tuple[str, ...], rows: list[list[Any]], body: dict[str, Any]
+) -> None:
+    if arguments.json:
+        print_json(body)
+    elif arguments.csv:
+        print_csv(columns, rows)
     else:
-        show(columns, [_shortened(columns, row) if len(rows) > 1 else row for row in rows])
+        print_table(columns, [_shortened(columns, row) if len(rows) > 1 else row for row in rows])
 
 
 def _shortened(columns: tuple[str, ...], row: list[Any]) -> list[Any]:
-    """Hashes cut for a table of several lines; the start of a hash is enough to ask by it."""
+    """Hashes cut to 16 characters, which are enough to look them up."""
     pairs = zip(columns, row, strict=True)
     return [str(cell)[:SHORT] if name in ("snapshot", "example") else cell for name, cell in pairs]
 

@@ -1,4 +1,4 @@
-"""A file or folder that is there whole or not at all, and never in the place of another unless that is said."""
+"""An output file or folder that appears complete or not at all, and replaces only an earlier export."""
 
 from __future__ import annotations
 
@@ -10,60 +10,62 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import Conflict, NotFound
-from train.snapshot import PARTS
+from train.snapshot import Split
+
+PARTS = [split.label for split in Split]
 
 
 @contextmanager
-def written(path: Path, folder: bool, overwrite: bool) -> Iterator[Path]:
-    """A place beside `path` to write to; it becomes `path` at the end, and is taken away if that is not reached.
+def atomic_target(path: Path, is_folder: bool, overwrite: bool) -> Iterator[Path]:
+    """A temporary path beside `path` to write to. It is renamed to `path` at the end, or deleted after an error.
 
-    Raises Conflict if something is there that may not be replaced, NotFound if there is no folder to write to.
+    Raises Conflict if `path` exists and may not be replaced, NotFound if its folder does not exist.
     """
     path = path.absolute()
     if not path.parent.is_dir():
         raise NotFound(f"no folder {path.parent}")
     if os.path.lexists(path):
         if not overwrite:
-            raise Conflict(f"{path} is there already; --overwrite takes its place")
-        _check_replaceable(path, folder)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+            raise Conflict(f"{path} already exists; --overwrite replaces it")
+        _check_replaceable(path, is_folder)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        if folder:
-            beside.mkdir()
-        yield beside
-        _put(beside, path, folder, overwrite)
+        if is_folder:
+            temporary.mkdir()
+        yield temporary
+        _publish(temporary, path, is_folder, overwrite)
     finally:
-        shutil.rmtree(beside) if beside.is_dir() else beside.unlink(missing_ok=True)
+        shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
 
 
-def _check_replaceable(path: Path, folder: bool) -> None:
-    """What is replaced is an export: never a folder of somebody's own things."""
-    if path.is_dir() != folder or path.is_symlink():
-        raise Conflict(f"{path} is no {'folder' if folder else 'file'}, and is left as it is; take another --out")
-    others = sorted(one.name for one in path.iterdir() if one.name not in PARTS) if folder else []
+def _check_replaceable(path: Path, is_folder: bool) -> None:
+    """Raises Conflict unless `path` looks like an export, so that no folder of the user is deleted."""
+    if path.is_dir() != is_folder or path.is_symlink():
+        raise Conflict(f"{path} is not a {'folder' if is_folder else 'file'} and was not changed; choose another --out")
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in PARTS) if is_folder else []
     if others:
-        raise Conflict(f"{path} holds {others[0]}, which no export makes, and is left as it is; take another --out")
+        raise Conflict(f"{path} holds {others[0]}, so it is not an export and was not changed; choose another --out")
 
 
-def _put(beside: Path, path: Path, folder: bool, overwrite: bool) -> None:
-    """What came to be there since the first look is left too."""
-    if not folder and overwrite:
-        beside.replace(path)
-    elif not folder:
+def _publish(temporary: Path, path: Path, is_folder: bool, overwrite: bool) -> None:
+    """Check again: something may have appeared at `path` since the export began."""
+    if not is_folder and overwrite:
+        temporary.replace(path)
+    elif not is_folder:
         try:
-            os.link(beside, path)
+            os.link(temporary, path)
         except FileExistsError:
             raise Conflict(_appeared(path)) from None
     else:
-        old = beside.with_name(f"{beside.name}.old")
+        old = temporary.with_name(f"{temporary.name}.old")
         if os.path.lexists(path):
             if not overwrite:
                 raise Conflict(_appeared(path))
-            _check_replaceable(path, folder)
+            _check_replaceable(path, is_folder)
             path.rename(old)
-        beside.rename(path)
+        temporary.rename(path)
         shutil.rmtree(old, ignore_errors=True)
 
 
 def _appeared(path: Path) -> str:
-    return f"{path} appeared meanwhile, and is left as it is"
+    return f"{path} appeared during the export and was not changed"

@@ -1,4 +1,4 @@
-"""A BentoML service with neither metrics nor access log."""
+"""A BentoML service without metrics and access log."""
 # mypy: disable-error-code="import-not-found"
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Flask behind waitress; `workers` are processes that share the socket, `threads` those of each."""
+"""Flask behind waitress: `workers` processes share a socket, each with `threads` threads."""
 # mypy: disable-error-code="import-not-found"
 
 import os

@@ -13,7 +13,7 @@ from networks import SPEC
 
 
 class Champion(keras.layers.TFSMLayer):  # type: ignore[misc]
-    """The SavedModel as a layer that may be loaded again: Keras would have to be told each time that it is trusted."""
+    """The SavedModel as a layer that Keras can load without being asked to trust it each time."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any], **_: Any) -> "Champion":
@@ -21,7 +21,7 @@ class Champion(keras.layers.TFSMLayer):  # type: ignore[misc]
 
 
 shape = tuple(SPEC["shape"])
-given = keras.Input(shape)
-model = keras.Model(given, Champion(SPEC["saved"], call_endpoint="serving_default")(given))
+inputs = keras.Input(shape)
+model = keras.Model(inputs, Champion(SPEC["saved"], call_endpoint="serving_default")(inputs))
 signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *shape))]))
 mlflow.tensorflow.save_model(model, sys.argv[1], signature=signature, custom_objects={"Champion": Champion})

@@ -1,4 +1,4 @@
-"""An MLServer runtime: a route of its own, and the V2 protocol, which its workers need."""
+"""An MLServer runtime: its own route, and the V2 protocol, which its workers need."""
 # mypy: disable-error-code="import-not-found"
 
 import json
@@ -19,8 +19,8 @@ class Peer(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        told = json.dumps(answer(self.network, Base64Codec.decode_input(payload.inputs[0])[0]))
-        return InferenceResponse(model_name=self.name, outputs=[StringCodec.encode_output("answer", [told])])
+        text = json.dumps(answer(self.network, Base64Codec.decode_input(payload.inputs[0])[0]))
+        return InferenceResponse(model_name=self.name, outputs=[StringCodec.encode_output("answer", [text])])
 
     @custom_handler(rest_path="/predict")
     async def predict_raw(self, request: Request) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What the peers' servers share: the champion's network by two runtimes, what classify does before it, the answer.
+"""What the peers' servers share: the network in two runtimes, the preprocessing of classify, the answer.
 
-Their servers run in environments of their own; of the project they have functions/common, which takes numpy and Pillow.
+The servers run in their own environments. They import functions/common, which needs numpy, Pillow and pydantic.
 """
 # mypy: disable-error-code="import-not-found"
 
@@ -12,35 +12,35 @@ from typing import Any
 
 import numpy as np
 
-from common.features import Encoder, read_row
-from common.pictures import decode_picture, picture_view
+from common.inference.contract import Contract
+from common.inference.features import Encoder, read_row
+from common.inference.pictures import decode_picture, picture_view
 
 # contract, saved (SavedModel), onnx: paths; shape of an input; port, workers, threads.
 SPEC: dict[str, Any] = json.loads(os.environ["BENCH_SPEC"])
-CONTRACT: dict[str, Any] = json.loads(Path(SPEC["contract"]).read_text(encoding="utf-8"))
-FEATURES, LABELS = CONTRACT["features"], [label["value"] for label in CONTRACT["labels"]]
-ENCODER = Encoder(FEATURES["columns"]) if CONTRACT["kind"] == "tabular" else None
+CONTRACT = Contract.decode(Path(SPEC["contract"]).read_bytes(), SPEC["contract"])
+ENCODER = Encoder(CONTRACT.row_features) if CONTRACT.kind == "tabular" else None
 Network = Callable[[np.ndarray], np.ndarray]
 
 
 def answer(network: Network, body: bytes) -> dict[str, Any]:
-    """To a picture, or to a row as a JSON object. Raises ValueError for a row that can't be used."""
-    shares = network(encoded(body)[None])[0].tolist()
-    return {"label": LABELS[shares.index(max(shares))], "probabilities": dict(zip(LABELS, shares, strict=True))}
+    """The answer to a picture, or to a row as a JSON object. Raises ValueError for an invalid row."""
+    labels, shares = CONTRACT.label_values, network(encoded(body)[None])[0].tolist()
+    return {"label": labels[shares.index(max(shares))], "probabilities": dict(zip(labels, shares, strict=True))}
 
 
 def encoded(body: bytes) -> np.ndarray:
-    """As the network takes it: float32."""
+    """The input of the network, float32."""
     if ENCODER is None:
-        return decode_picture(body, picture_view(FEATURES)).astype(np.float32)
-    values, errors = read_row(json.loads(body), CONTRACT["columns"])
+        return decode_picture(body, picture_view(CONTRACT.picture_features)).astype(np.float32)
+    values, errors = read_row(json.loads(body), CONTRACT.columns)
     if errors:
         raise ValueError(errors)
     return ENCODER.rows([values])[0]
 
 
 def by_onnx() -> Network:
-    """ONNX Runtime; one thread a call that sleeps while it waits was best in every configuration."""
+    """ONNX Runtime with one thread per call, sleeping while it waits: the best in every configuration."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -52,7 +52,7 @@ def by_onnx() -> Network:
 
 
 def by_function() -> Network:
-    """The SavedModel's compiled tf.function, with one thread a call."""
+    """The SavedModel's compiled tf.function, with one thread per call."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -61,7 +61,9 @@ def by_function() -> Network:
     function = model.signatures["serving_default"]
     name = next(iter(function.structured_input_signature[1]))
 
-    def network(encoded: np.ndarray, _model: Any = model) -> np.ndarray:  # without the model its variables would go
+    def network(
+        encoded: np.ndarray, _model: Any = model
+    ) -> np.ndarray:  # keeps the model alive, which owns the variables
         return function(**{name: tf.constant(encoded)})["probabilities"].numpy()
 
     return network

@@ -1,4 +1,4 @@
-"""What the figures of a run must come to."""
+"""The targets that the figures of a run must meet."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ OURS, OURS_ALONE, MLFLOW = "ours", "ours, 1 worker", "mlflow"
 WORKERS = {OURS: 2, OURS_ALONE: 1}
 MLFLOW_RATIO, PEER_RATIO, TAIL, START_S = {"image": 10, "tabular": 80}, {"image": 1, "tabular": 1.25}, 5, 1.0
 PSS_MB = {OURS_ALONE: 150, OURS: 270}
-# Of a picture's CPU beside that of decoder and network alone: one of the two.
+# CPU of a picture relative to decoder and network alone: one of the two limits must hold.
 FLOOR_RATIO, FLOOR_MORE_MS = 1.2, 0.8
 Figures = Mapping[str, Mapping[str, Mapping[str, float]]]  # by kind and server
 
 
 @dataclass(frozen=True)
-class Bar:
-    """`figure` is None where the run has not measured it."""
+class Target:
+    """A target and whether the run met it. `figure` is None if the run did not measure it."""
 
     name: str
     wanted: str
@@ -31,8 +31,11 @@ def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: round(median(figures[name] for figures in rounds), 3) for name in rounds[0]}
 
 
-def bars(figures: Figures, floor_ms: float | None = None) -> list[Bar]:
-    """Every bar; of what both kinds measure the worse counts. `floor_ms`: CPU of decoder and network alone."""
+def judge_targets(figures: Figures, floor_ms: float | None = None) -> list[Target]:
+    """Every target with its verdict; where both kinds have a figure, the worse counts.
+
+    `floor_ms`: CPU of decoder and network alone.
+    """
     judged = []
     for kind, name in KINDS.items():
         servers = figures.get(kind, {})
@@ -40,26 +43,28 @@ def bars(figures: Figures, floor_ms: float | None = None) -> list[Bar]:
         peers = [rate for server, rate in rates.items() if server not in (*WORKERS, MLFLOW)]
         best, ours = max(peers, default=None), servers.get(OURS, {})
         judged += [
-            _bar(
+            _target(
                 f"{name}, calls/s: ours / mlflow", _ratio(rates.get(OURS), rates.get(MLFLOW)), least=MLFLOW_RATIO[kind]
             ),
-            _bar(f"{name}, calls/s: ours / the best tuned peer", _ratio(rates.get(OURS), best), least=PEER_RATIO[kind]),
-            _bar(f"{name}: p99 / p50", _ratio(ours.get("p99_ms"), ours.get("p50_ms")), most=TAIL),
+            _target(
+                f"{name}, calls/s: ours / the best tuned peer", _ratio(rates.get(OURS), best), least=PEER_RATIO[kind]
+            ),
+            _target(f"{name}: p99 / p50", _ratio(ours.get("p99_ms"), ours.get("p50_ms")), most=TAIL),
         ]
     cpu = figures.get("image", {}).get(OURS, {}).get("cpu_ms")
     most = round(max(FLOOR_RATIO, 1 + FLOOR_MORE_MS / floor_ms), 3) if floor_ms else FLOOR_RATIO
-    judged.append(_bar("pictures, CPU: ours / decoder and network alone", _ratio(cpu, floor_ms), most=most))
-    judged.append(_bar("seconds to the first right answer", _worst(figures, OURS, "start_s"), most=START_S))
+    judged.append(_target("pictures, CPU: ours / decoder and network alone", _ratio(cpu, floor_ms), most=most))
+    judged.append(_target("seconds to the first right answer", _worst(figures, OURS, "start_s"), most=START_S))
     for server, most in PSS_MB.items():
-        judged.append(_bar(f"{server}: PSS in MB", _worst(figures, server, "pss_mb"), most=most))
+        judged.append(_target(f"{server}: PSS in MB", _worst(figures, server, "pss_mb"), most=most))
     return judged
 
 
-def _bar(name: str, figure: float | None, least: float = float("-inf"), most: float = float("inf")) -> Bar:
+def _target(name: str, figure: float | None, least: float = float("-inf"), most: float = float("inf")) -> Target:
     wanted = f"<= {most:g}" if least == float("-inf") else f">= {least:g}"
     if figure is None:
-        return Bar(name, wanted, None, "not measured")
-    return Bar(name, wanted, figure, "pass" if least <= figure <= most else "FAIL")
+        return Target(name, wanted, None, "not measured")
+    return Target(name, wanted, figure, "pass" if least <= figure <= most else "FAIL")
 
 
 def _ratio(figure: float | None, divisor: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""What the commands say: progress on stderr, tables on stdout."""
+"""Output of the commands: progress on stderr, tables on stdout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def tell(line: str) -> None:
+def log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
