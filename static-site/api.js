@@ -1,34 +1,39 @@
-// Calls to classify, and the one kind of error that they end in.
+// Calls to classify. Every failed call throws a Problem.
 
 const TIMEOUT_S = 30;
-// A function that is deployed anew is away for some seconds: its gateway says so in plain text, the door with 503.
-const AWAY_S = 20;
-const AWAY = [404, 500, 502, 503, 504];
+// While a function is redeployed, the gateway answers in plain text and the reverse proxy with 503. The page retries.
+const RETRY_S = 20;
+const RETRY_EVERY_MS = 1000;
+const UNAVAILABLE_STATUSES = [404, 500, 502, 503, 504];
 
-/** kind: `http` (the server said no), `away` (no function answered), `no-model`, `timeout`, `network`, `garbled`,
- *  `here` (found before sending). */
+const PROBLEM_KINDS = { "urn:sabueso:problem:no-model": "no-model", "urn:sabueso:problem:unavailable": "unavailable" };
+
+/**
+ * kind: `http` (the server answered with an error), `unavailable` (no function answered), `no-model`, `timeout`, `network`,
+ * `unreadable` (the answer is not JSON) or `page` (found by the page itself; `text()` says it in the current language).
+ */
 export class Problem extends Error {
-  constructor(kind, facts = {}) {
-    super(facts.detail ?? kind);
+  constructor(kind, fields = {}) {
+    super(fields.detail ?? kind);
     this.kind = kind;
-    this.status = facts.status ?? null;
-    this.title = facts.title ?? "";
-    this.detail = facts.detail ?? "";
-    this.errors = facts.errors ?? [];
-    this.requestId = facts.request_id ?? "";
-    this.retryAfterS = facts.retryAfterS ?? null;
-    this.seconds = TIMEOUT_S;
-    this.words = facts.words ?? null; // kind `here`: a function that says it in the chosen language
+    this.status = fields.status ?? null;
+    this.title = fields.title ?? "";
+    this.detail = fields.detail ?? "";
+    this.errors = fields.errors ?? [];
+    this.requestId = fields.request_id ?? "";
+    this.retryAfterS = fields.retryAfterS ?? null;
+    this.timeoutS = TIMEOUT_S;
+    this.text = fields.text ?? null;
   }
 
-  get worthRetrying() {
-    return ["away", "no-model", "timeout", "network", "garbled"].includes(this.kind) || [429, 500, 502, 503, 504].includes(this.status);
+  get retryable() {
+    return ["unavailable", "no-model", "timeout", "network", "unreadable"].includes(this.kind) || [429, 500, 502, 503, 504].includes(this.status);
   }
 }
 
-function address(...parts) {
+function classifyUrl(...segments) {
   const origin = document.querySelector('meta[name="sabueso-gateway"]').content.replace(/\/+$/, "");
-  return [`${origin}/function/classify`, ...parts.map(encodeURIComponent)].join("/");
+  return [`${origin}/function/classify`, ...segments.map(encodeURIComponent)].join("/");
 }
 
 /** Retry-After in seconds (RFC 9110: a number or a date), or null. */
@@ -39,58 +44,56 @@ function retryAfter(response) {
   return Number.isFinite(seconds) ? Math.max(0, seconds) : null;
 }
 
-async function problemOf(response) {
+async function readProblem(response) {
   const retryAfterS = retryAfter(response);
   if (!(response.headers.get("Content-Type") ?? "").startsWith("application/problem+json")) {
-    const kind = AWAY.includes(response.status) ? "away" : "http"; // a proxy's own words, not ours
+    const kind = UNAVAILABLE_STATUSES.includes(response.status) ? "unavailable" : "http";
     return new Problem(kind, { status: response.status, retryAfterS });
   }
   const document = await response.json();
-  const kind = { "urn:sabueso:problem:no-model": "no-model", "urn:sabueso:problem:unavailable": "away" }[document.type];
-  return new Problem(kind ?? "http", { ...document, status: response.status, retryAfterS });
+  return new Problem(PROBLEM_KINDS[document.type] ?? "http", { ...document, status: response.status, retryAfterS });
 }
 
-const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
+const sleep = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
-/** Ask, and ask again for AWAY_S while no function answers. */
-async function call(url, signal, options = {}) {
-  const until = Date.now() + AWAY_S * 1000;
+async function callWithRetries(url, signal, options = {}) {
+  const deadline = Date.now() + RETRY_S * 1000;
   for (;;) {
     try {
-      return await ask(url, signal, options);
+      return await call(url, signal, options);
     } catch (problem) {
-      if (problem.kind !== "away" || Date.now() > until || signal.aborted) throw problem;
-      await pause(1000);
+      if (problem.kind !== "unavailable" || Date.now() > deadline || signal.aborted) throw problem;
+      await sleep(RETRY_EVERY_MS);
       signal.throwIfAborted();
     }
   }
 }
 
-async function ask(url, signal, options) {
-  const stop = new AbortController();
-  let late = false;
+async function call(url, signal, options) {
+  const request = new AbortController();
+  let timedOut = false;
   const timer = setTimeout(() => {
-    late = true;
-    stop.abort();
+    timedOut = true;
+    request.abort();
   }, TIMEOUT_S * 1000);
-  signal.addEventListener("abort", () => stop.abort());
+  signal.addEventListener("abort", () => request.abort());
   try {
-    const response = await fetch(url, { ...options, headers: { Accept: "application/json", ...options.headers }, signal: stop.signal });
-    if (!response.ok) throw await problemOf(response);
+    const response = await fetch(url, { ...options, headers: { Accept: "application/json", ...options.headers }, signal: request.signal });
+    if (!response.ok) throw await readProblem(response);
     return await response.json();
   } catch (error) {
     if (error instanceof Problem || signal.aborted) throw error;
-    if (late) throw new Problem("timeout");
-    throw new Problem(error instanceof SyntaxError ? "garbled" : "network");
+    if (timedOut) throw new Problem("timeout");
+    throw new Problem(error instanceof SyntaxError ? "unreadable" : "network");
   } finally {
     clearTimeout(timer);
   }
 }
 
-export const getIndex = (signal) => call(address(), signal);
-export const getCard = (pipeline, signal) => call(address(pipeline), signal);
-export const classify = (pipeline, input, signal) => call(address(pipeline), signal, sending(input));
-/** As classify, and each prediction has an `explanation`. */
-export const explain = (pipeline, input, signal) => call(`${address(pipeline)}?explain=1`, signal, sending(input));
+export const getPipelines = (signal) => callWithRetries(classifyUrl(), signal);
+export const getModelCard = (pipeline, signal) => callWithRetries(classifyUrl(pipeline), signal);
+export const classify = (pipeline, input, signal) => callWithRetries(classifyUrl(pipeline), signal, post(input));
+/** Like classify; each prediction also has an `explanation`. */
+export const explain = (pipeline, input, signal) => callWithRetries(`${classifyUrl(pipeline)}?explain=1`, signal, post(input));
 
-const sending = ({ body, type }) => ({ method: "POST", body, headers: { "Content-Type": type } });
+const post = ({ body, type }) => ({ method: "POST", body, headers: { "Content-Type": type } });

@@ -1,17 +1,17 @@
-import { Problem, getCard, getIndex } from "./api.js";
-import { renderAsk } from "./ask.js";
-import { renderCard } from "./card.js";
+import { Problem, getModelCard, getPipelines } from "./api.js";
+import { renderClassifyPanel } from "./classify-panel.js";
 import { el } from "./dom.js";
-import { inLanguage, say, startLanguage, t } from "./i18n.js";
+import { inCurrentLanguage, localize, startLanguage, t } from "./language.js";
+import { renderModelCard } from "./model-card.js";
 import { renderProblem } from "./problem.js";
 
 const nav = document.getElementById("pipelines");
 const main = document.getElementById("main");
 let pipelines = [];
-let showing = new AbortController();
+let currentView = new AbortController();
 
-/** The pipeline named in the address: #pets. */
-function linked() {
+/** The pipeline named in the address, as in #pets. */
+function pipelineInAddress() {
   try {
     return decodeURIComponent(location.hash.slice(1));
   } catch {
@@ -19,82 +19,88 @@ function linked() {
   }
 }
 
-async function start() {
-  const signal = turn();
-  main.replaceChildren(el("p", { class: "nothing", role: "status" }, () => t("loading")));
+async function loadPipelines() {
+  const signal = startView();
+  showLoading();
   try {
-    ({ pipelines } = await getIndex(signal));
+    ({ pipelines } = await getPipelines(signal));
   } catch (error) {
-    if (!signal.aborted) fail(error);
+    if (!signal.aborted) showProblem(error);
     return;
   }
-  show();
+  showPipeline();
 }
 
-/** A new page turn: whatever the last one was still waiting for is dropped. */
-function turn() {
-  showing.abort();
-  showing = new AbortController();
-  return showing.signal;
+/** Cancels what the previous view was waiting for, and returns the signal of the new one. */
+function startView() {
+  currentView.abort();
+  currentView = new AbortController();
+  return currentView.signal;
+}
+
+function showLoading() {
+  main.replaceChildren(el("p", { class: "muted-note", role: "status" }, () => t("loading")));
 }
 
 function renderNav(chosen) {
   nav.replaceChildren(el("ul", {}, ...pipelines.map((pipeline) => el("li", {},
     el("a", { href: `#${encodeURIComponent(pipeline.name)}`, "aria-current": pipeline === chosen ? "page" : null },
-      el("b", {}, () => inLanguage(pipeline.title)),
-      el("small", { class: pipeline.ready ? "ready" : "not-ready" },
+      el("b", {}, () => inCurrentLanguage(pipeline.title)),
+      el("small", { class: pipeline.ready ? null : "not-ready" },
         () => `${t(pipeline.kind === "image" ? "kindImage" : "kindTabular")} · ` +
           (pipeline.ready ? t("ready", { version: pipeline.version }) : t("notReady"))))))));
 }
 
-async function show() {
-  const signal = turn();
-  const name = linked();
-  const chosen = name ? pipelines.find((one) => one.name === name) : (pipelines.find((one) => one.ready) ?? pipelines[0]);
+async function showPipeline() {
+  const signal = startView();
+  const name = pipelineInAddress();
+  const chosen = name
+    ? pipelines.find((pipeline) => pipeline.name === name)
+    : (pipelines.find((pipeline) => pipeline.ready) ?? pipelines[0]);
   renderNav(chosen);
-  say(document.querySelector("title"), () => (chosen ? `${inLanguage(chosen.title)} · Sabueso` : "Sabueso"));
+  localize(document.querySelector("title"), () => (chosen ? `${inCurrentLanguage(chosen.title)} · Sabueso` : "Sabueso"));
   if (!chosen) {
-    fail(new Problem("here", { words: () => (pipelines.length ? t("noSuchPipeline", { name }) : t("noPipelines")) }));
+    showProblem(new Problem("page", { text: () => (pipelines.length ? t("noSuchPipeline", { name }) : t("noPipelines")) }));
     return;
   }
   if (!name) history.replaceState(null, "", `#${encodeURIComponent(chosen.name)}`);
-  main.replaceChildren(el("p", { class: "nothing", role: "status" }, () => t("loading")));
+  showLoading();
   try {
-    const card = await getCard(chosen.name, signal);
+    const card = await getModelCard(chosen.name, signal);
     if (signal.aborted) return;
-    const place = el("div", { class: "card-place" }, renderCard(card));
-    main.replaceChildren(place, renderAsk(card, signal, () => renewCard(chosen.name, place, signal)));
+    const cardArea = el("div", {}, renderModelCard(card));
+    main.replaceChildren(cardArea, renderClassifyPanel(card, signal, () => reloadModelCard(chosen.name, cardArea, signal)));
   } catch (error) {
-    if (!signal.aborted) fail(error);
+    if (!signal.aborted) showProblem(error);
   }
 }
 
-/** A new champion answered: the card follows it, what was typed and answered stays. */
-async function renewCard(name, place, signal) {
+/** Shows the card of a new champion. If it can't be loaded, the old card stays. */
+async function reloadModelCard(name, cardArea, signal) {
   try {
-    place.replaceChildren(renderCard(await getCard(name, signal)));
+    cardArea.replaceChildren(renderModelCard(await getModelCard(name, signal)));
   } catch (error) {
     if (!(error instanceof Problem) && !signal.aborted) throw error;
   }
 }
 
-function fail(problem) {
+function showProblem(problem) {
   if (!(problem instanceof Problem)) throw problem;
-  main.replaceChildren(renderProblem(problem, { retry: start }));
+  main.replaceChildren(renderProblem(problem, { retry: loadPipelines }));
 }
 
 function linkMlflow() {
-  const address = document.querySelector('meta[name="sabueso-mlflow"]').content;
-  if (!address) return;
-  document.getElementById("footer").append(el("p", {}, el("a", { href: address, rel: "noopener" }, () => t("mlflow"))));
+  const url = document.querySelector('meta[name="sabueso-mlflow"]').content;
+  if (!url) return;
+  document.getElementById("footer").append(el("p", {}, el("a", { href: url, rel: "noopener" }, () => t("mlflow"))));
 }
 
-say(nav, () => t("pipelines"), "aria-label");
+localize(nav, () => t("pipelines"), "aria-label");
 linkMlflow();
 startLanguage();
-document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault(); // the address's hash names the pipeline
+document.querySelector(".skip-link").addEventListener("click", (event) => {
+  event.preventDefault(); // the hash of the address names the pipeline
   main.focus();
 });
-addEventListener("hashchange", show);
-start();
+addEventListener("hashchange", showPipeline);
+loadPipelines();
