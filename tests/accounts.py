@@ -1,4 +1,4 @@
-"""MinIO, a database and MLflow with the keys and accounts that infra/mlflow/make_accounts.py makes, for tests."""
+"""MinIO, a database and MLflow with the keys and accounts of infra/mlflow/make_accounts.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FUNCTIONS = ("train", "classify")
 
 
 class Accounts:
-    """The passwords, as scripts/make-env would make them, and the one-shot script."""
+    """Random passwords, as from scripts/make-env, and calls with them."""
 
     def __init__(self, folder: Path, s3: S3Server, mlflow: Mlflow | None) -> None:
         folder.mkdir()
@@ -50,7 +50,7 @@ class Accounts:
         return contextlib.closing(self.s3.client(key, password or self.passwords[key]))
 
     def call(self, who: str, method: str, path: str, **request: Any) -> requests.Response:
-        """A call of MLflow's REST API; `who` is admin, train, classify, or a name and password."""
+        """Call MLflow's REST API; `who`: admin, train, classify, or NAME:PASSWORD."""
         assert self.mlflow is not None
         known = {"admin": self.admin, **{name: self.passwords[f"mlflow-{name}"] for name in FUNCTIONS}}
         name, _, password = who.partition(":")
@@ -67,7 +67,7 @@ class Accounts:
 
 @contextlib.contextmanager
 def running(folder: Path, database: type[Mysql] | type[Postgres]) -> Iterator[Accounts]:
-    """MinIO, a database and MLflow on them, with the accounts made."""
+    """MinIO, a database and MLflow, with all accounts created."""
     homes = [folder / name for name in ("minio", "database", "mlflow")]
     for home in homes:
         home.mkdir()
@@ -79,7 +79,7 @@ def running(folder: Path, database: type[Mysql] | type[Postgres]) -> Iterator[Ac
             server.start()
         mlflow = Mlflow(homes[2], minio, store.uri)
         accounts = Accounts(folder / "accounts", minio, mlflow)
-        # As in compose.yaml: MLflow holds its own key alone, and waits for nothing but its database.
+        # As in compose.yaml: MLflow has only its own key, and waits only for its database.
         (homes[2] / "run-secrets" / "mlflow_s3_access_key").unlink()
         (homes[2] / "run-secrets" / "mlflow_s3_secret_key").write_text(accounts.passwords["mlflow"])
         started.append(mlflow)
@@ -93,7 +93,7 @@ def running(folder: Path, database: type[Mysql] | type[Postgres]) -> Iterator[Ac
 
 
 def make_version(accounts: Accounts, who: str, model: str) -> dict[str, str]:
-    """A version with a bundle, as train makes it: experiment, run, logged model, artifact, version, alias."""
+    """Create a version with a bundle as train does: experiment, run, logged model, artifact, version, alias."""
     experiment = accounts.get(who, "POST", "mlflow/experiments/create", json={"name": model})["experiment_id"]
     run = accounts.get(who, "POST", "mlflow/runs/create", json={"experiment_id": experiment})["run"]["info"]["run_id"]
     metric = {"run_id": run, "key": "accuracy", "value": 0.9, "timestamp": 1}

@@ -1,4 +1,4 @@
-"""A source for a whole system, and what tests ask of such a system."""
+"""A source for a whole system, and calls that tests make to it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 import requests
 from flask import Flask, Response
 
-from common.registry import Registry
 from deployed import Deployed
 from deployment.smoke import example_row
 from local.data_api import create_data_api
 from local.made_up_rows import made_up_rows
+from train.registry import ModelVersion, VersionRegistry
 
 WINDOW_S = 0.2
 
 
 class Source:
-    """The data API, with every body it gave out and a hook that runs before an answer leaves."""
+    """The data API; records every body and calls `before_answer` before each answer."""
 
     def __init__(self, rows_in_all: int = 20_000) -> None:
         rows = made_up_rows(rows_in_all)
@@ -47,8 +47,8 @@ def samples(deployed: Deployed) -> dict[str, bytes]:
         return {key: store.get(key).body for key in keys}  # type: ignore[union-attr]
 
 
-def versions(deployed: Deployed) -> list[dict[str, Any]]:
-    return Registry(deployed.settings("train")).versions("covertype")
+def versions(deployed: Deployed) -> list[ModelVersion]:
+    return VersionRegistry(deployed.settings("train")).versions("covertype")
 
 
 def row_of(deployed: Deployed) -> dict[str, Any]:

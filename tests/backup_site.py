@@ -1,4 +1,4 @@
-"""A deployment as scripts/backup and scripts/restore see it: real MinIO and database, filled or empty."""
+"""A deployment for scripts/backup and scripts/restore: real MinIO and database, filled or empty."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pymysql
 
 from servers import ROOT, Minio, Mysql
 
-# Every kind of column that MLflow's tables have, and values that a careless dump gets wrong.
+# Every column type of MLflow's tables, with values that a careless dump corrupts.
 TABLES = """
 CREATE TABLE experiments (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(256) UNIQUE, at BIGINT) CHARSET utf8mb4;
 CREATE TABLE a_run (id CHAR(32) PRIMARY KEY, experiment INT, note LONGTEXT, picture LONGBLOB, score DOUBLE,
@@ -51,7 +51,7 @@ BODIES = {
 
 @dataclass
 class Site:
-    """One deployment: its servers, its settings (`values`), and scripts that run against it."""
+    """A deployment: servers, settings (`values`), and methods to run scripts against it."""
 
     home: Path
     minio: Minio
@@ -80,7 +80,7 @@ class Site:
         self.mysql.stop()
 
     def empty(self) -> None:
-        """Servers as they are when only they, and the buckets, were started."""
+        """Empty the database and the buckets."""
         self.sql("DROP DATABASE mlflow; CREATE DATABASE mlflow CHARACTER SET utf8mb4", database=None)
         with contextlib.closing(self.minio.client()) as client:
             for bucket in ("sabueso", "mlflow"):
@@ -135,7 +135,7 @@ class Site:
             connection.commit()
 
     def rows(self) -> dict[str, Any]:
-        """All that the database holds: how each table is made, and its rows."""
+        """The contents of the database: the definition and the rows of each table."""
         found: dict[str, Any] = {}
         with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("SHOW TABLES")
@@ -162,12 +162,12 @@ class Site:
         *arguments: Any,
         path: Path | None = None,
         search: str | None = None,
-        most_bytes: int = 0,
+        max_bytes: int = 0,
         **values: str,
     ) -> subprocess.Popen[str]:
-        """scripts/backup or scripts/restore, with nothing of this machine's environment.
+        """Start scripts/backup or scripts/restore without this machine's environment.
 
-        Programs in the folder `path` come first, only those in `search` are there; no file grows over `most_bytes`.
+        `path`: a folder in front of PATH; `search`: replaces PATH; `max_bytes`: the largest file it may write.
         """
         settings = self.home / "settings"
         settings.touch(mode=0o600)
@@ -176,7 +176,7 @@ class Site:
         temporary.mkdir(exist_ok=True)
         module = {"backup": "backups.make", "restore": "backups.restore"}[script]
         places = os.environ["PATH"] if search is None else search
-        limit = (resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+        limit = (resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
         return subprocess.Popen(
             [sys.executable, "-m", module, "--env", str(settings), *map(str, arguments)],
             env={
@@ -187,22 +187,22 @@ class Site:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=(lambda: resource.setrlimit(*limit)) if most_bytes else None,
+            preexec_fn=(lambda: resource.setrlimit(*limit)) if max_bytes else None,
         )
 
     def run(self, script: str, *arguments: Any, **more: Any) -> tuple[int, str]:
-        """Exit code and everything that it said, once it ended; never a password, and no file with one left behind."""
+        """Exit code and output; checks that no password is printed or left in a file."""
         return self.end(self.begin(script, *arguments, **more))
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, str]:
-        told, _ = process.communicate(timeout=120)
-        assert not self.secrets_in(told)
-        assert not self.left_behind()
-        assert "Traceback" not in told, told
-        return process.returncode, told
+        output, _ = process.communicate(timeout=120)
+        assert not self.secrets_in(output)
+        assert not self.temporary_files()
+        assert "Traceback" not in output, output
+        return process.returncode, output
 
-    def left_behind(self) -> list[Path]:
-        """Temporary files of scripts that have ended."""
+    def temporary_files(self) -> list[Path]:
+        """Temporary files that scripts did not delete."""
         return list((self.home / "tmp").iterdir())
 
     def secrets_in(self, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Small real things for every test: settings, secret files, a folder store, servers on free ports."""
+"""Fixtures for every test: settings, secret files, a folder store, servers on free ports."""
 
 import contextlib
 import fcntl
@@ -20,15 +20,16 @@ from flask import Flask
 from werkzeug.serving import make_server
 from xdist.scheduler import LoadScopeScheduling
 
-from common.objects import FolderObjects
-from common.settings import Settings, read_settings
-from train.fit import ENVIRONMENT
+from all_settings import AllSettings as Settings
+from all_settings import read_settings
+from common.storage.folder import FolderStore
+from train.environment import ENVIRONMENT
 
-# A script's `scripts/test &` has Ctrl-C ignored, and so would have what the tests start and interrupt.
+# A shell's background job ignores SIGINT, and so would the processes that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
-# The longest first, so that the processes that run them side by side end together.
+# The slowest first, so that parallel test processes end at about the same time.
 FOLDERS = ("nightly", "e2e", "integration", "browser", "unit", "contract")
 SHIPPED = HERE.parent / "functions" / "pipelines"
 TOKEN = {"Authorization": "Bearer the-train-token"}
@@ -46,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Keep the tests of a file (or of a folder of tests that share servers) together, in one process."""
+    """Run the tests of a file, or of a folder below tests/integration that shares servers, in one process."""
 
     class ByServers(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
@@ -57,7 +58,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The minutes that each folder took, of all processes together."""
+    """Report the minutes of each folder, summed over all processes."""
     seconds: Counter[str] = Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -69,7 +70,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 class Clock:
-    """Time that passes when a test says so."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -94,7 +95,7 @@ def secrets(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_settings(tmp_path: Path, secrets: Path) -> Callable[..., Settings]:
-    """settings("flowers", NAME="value"): with these pipelines, and nothing of this machine's environment."""
+    """make_settings("flowers", NAME="value"): settings with these pipelines, independent of the real environment."""
 
     def make(*pipelines: str, **environment: Any) -> Settings:
         folder = tmp_path / "pipelines"
@@ -118,12 +119,12 @@ def make_settings(tmp_path: Path, secrets: Path) -> Callable[..., Settings]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FolderObjects:
-    return FolderObjects(tmp_path / "store")
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
 
 
 class Served:
-    """An app on a free port of this machine, in a thread."""
+    """An app on a free loopback port, in a thread."""
 
     def __init__(self, app: Flask, host: str = "127.0.0.1") -> None:
         self._server = make_server(host, 0, app, threaded=True)
@@ -132,7 +133,7 @@ class Served:
         self._thread.start()
 
     def stop(self) -> None:
-        """A second time does nothing."""
+        """Stop the server; stopping it again does nothing."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -153,34 +154,34 @@ def serve() -> Iterator[Callable[[Flask], Served]]:
 
 @pytest.fixture(scope="session")
 def once_a_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], Any]], Path]:
-    """once_a_run(NAME, MAKE): a folder that MAKE fills in the first process that asks; the others wait for it."""
+    """once_a_run(NAME, MAKE): a folder that MAKE fills once per test run, in one process; the others wait for it."""
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
-    def made_once(name: str, make: Callable[[Path], Any]) -> Path:
-        folder, part = shared / name, shared / f"{name}.part"
+    def make_once(name: str, make: Callable[[Path], Any]) -> Path:
+        folder, unfinished = shared / name, shared / f"{name}.unfinished"
         with (shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.exists():
-                shutil.rmtree(part, ignore_errors=True)
-                part.mkdir()
-                make(part)
-                part.rename(folder)
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(folder)
         return folder
 
-    return made_once
+    return make_once
 
 
 @pytest.fixture(scope="session")
 def bundles(once_a_run: Callable[[str, Callable[[Path], Any]], Path]) -> Path:
-    """Folders `flowers` and `pets`, each a tiny real bundle; made once, in a process of its own."""
+    """The folders `flowers` and `pets`, each a tiny real bundle."""
     return once_a_run("bundles", lambda folder: run_script("bundles.py", folder))
 
 
 def run_script(name: str, *arguments: Any, seconds: float = 500) -> str:
-    """What a file of this folder prints, in a process of its own: TensorFlow is dear, and keeps its memory."""
+    """Run a script of this folder; its standard output. For TensorFlow, which is slow and keeps its memory."""
     paths = os.pathsep.join([str(HERE.parent / "functions"), str(HERE.parent / "scripts"), str(HERE)])
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, HERE / name, *map(str, arguments)],
         env={**ENVIRONMENT, **os.environ, "PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": "-1"},
         capture_output=True,
@@ -188,43 +189,43 @@ def run_script(name: str, *arguments: Any, seconds: float = 500) -> str:
         check=False,
         timeout=seconds,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
-def told_by(name: str, *arguments: Any, seconds: float = 500) -> Any:
-    """The JSON on the last line that it prints."""
+def printed_json(name: str, *arguments: Any, seconds: float = 500) -> Any:
+    """Run a script of this folder; the JSON on its last line of output."""
     return json.loads(run_script(name, *arguments, seconds=seconds).splitlines()[-1])
 
 
 def wait_until(holds: Callable[[], Any], seconds: float = 30) -> None:
-    """Fails if it does not hold in time; only a test that fails waits so long."""
+    """Poll until the condition holds; fail after `seconds`."""
     until = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < until, "it did not come true in time"
+        assert time.monotonic() < until, "the condition did not hold in time"
         time.sleep(0.01)
 
 
 def together(*calls: Callable[[], Any]) -> list[Any]:
-    """What each call returns, all begun at the same moment."""
-    found: list[Any] = [None] * len(calls)
-    gate = threading.Barrier(len(calls))
+    """Run all calls concurrently; what each returns."""
+    results: list[Any] = [None] * len(calls)
+    start = threading.Barrier(len(calls))
 
     def run(place: int) -> None:
-        gate.wait()
-        found[place] = calls[place]()
+        start.wait()
+        results[place] = calls[place]()
 
     threads = [threading.Thread(target=run, args=(place,)) for place in range(len(calls))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return found
+    return results
 
 
 @pytest.fixture
 def mlflow(tmp_path: Path, bundles: Path) -> Any:
-    """A registry with version 1 of flowers and of pets as champions."""
+    """A fake MLflow with version 1 of flowers and of pets as champions."""
     from fake_mlflow import FakeMlflow
 
     fake = FakeMlflow(tmp_path / "mlflow")
@@ -245,7 +246,7 @@ def serving(make_settings: Callable[..., Settings], mlflow: Any, serve: Callable
 
 @pytest.fixture
 def second(bundles: Path, tmp_path: Path) -> Path:
-    """A version whose answers differ: its labels stand in the opposite order."""
+    """A second version of flowers that gives other answers: its labels have the opposite order."""
     from serving import signed_again
 
     labels = [

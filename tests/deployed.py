@@ -1,6 +1,6 @@
-"""The whole system on real servers: MinIO, MariaDB, MLflow with accounts, and the functions of stack.yml as processes,
+"""The whole system on real servers: MinIO, MariaDB, MLflow with accounts, and the functions of stack.yml as processes.
 
-each with the keys and the account that infra/mlflow/make_accounts.py makes for it.
+Each function has the keys and the account that infra/mlflow/make_accounts.py makes for it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import requests
 from waitress import create_server
 
 from accounts import Accounts
-from common.objects_s3 import S3Objects
-from common.settings import Settings, read_settings
+from all_settings import AllSettings as Settings
+from all_settings import read_settings
+from common.storage.s3 import S3Store
 from local import stack
 from local.gateway import create_gateway
 from ports import free_port
@@ -44,7 +45,7 @@ class Function(Server):
 
 
 def environment_alone(name: str, home: Path) -> dict[str, str]:
-    """Of a function that finds neither MLflow nor data, in a folder of its own."""
+    """The environment of a function without MLflow and without data, in a folder of its own."""
     return {
         "FUNCTION": name,
         "HOST": "127.0.0.1",
@@ -58,12 +59,12 @@ def environment_alone(name: str, home: Path) -> dict[str, str]:
 
 
 class Deployed:
-    """Everything, in one folder; `start` starts it in the order of infra/compose.yaml."""
+    """The system in one folder; `start` starts it in the order of infra/compose.yaml."""
 
     host = "127.0.0.1"  # where MinIO and MLflow listen for the functions
 
     def __init__(self, home: Path, like: Deployed | None = None, **overrides: str) -> None:
-        """`like`: with the passwords and secrets of that one, as a restored deployment has them."""
+        """`like`: use the passwords and secrets of that deployment, as a restored one does."""
         self.home, self.overrides = home, overrides
         self.minio, self.mysql = Minio(home, self.host), Mysql(home)
         self.mlflow = Mlflow(home, self.minio, self.mysql.uri, host=self.host)
@@ -91,8 +92,8 @@ class Deployed:
 
     def start(self) -> Deployed:
         self.start_servers()
-        made = self.accounts.make()
-        assert made.returncode == 0, made.stdout + made.stderr
+        done = self.accounts.make()
+        assert done.returncode == 0, done.stdout + done.stderr
         self.start_functions()
         return self
 
@@ -102,7 +103,7 @@ class Deployed:
                 server.start()
 
     def _pipelines(self) -> Path:
-        """covertype alone, with a gate that lets the short fits of tests pass."""
+        """covertype alone; its gate accepts the short fits of tests."""
         folder = self.home / "pipelines"
         folder.mkdir()
         text = (ROOT / "functions" / "pipelines" / "covertype.toml").read_text()
@@ -121,7 +122,7 @@ class Deployed:
         pipelines = self._pipelines()
         self.gateway = f"http://127.0.0.1:{gateway.effective_port}"
         for name, function in functions.items():
-            fixed = {
+            shared = {
                 "AWS_ENDPOINT_URL_S3": self.minio.url,
                 "MLFLOW_TRACKING_URI": self.mlflow.url,
                 "OPENFAAS_URL": self.gateway,
@@ -135,9 +136,9 @@ class Deployed:
                 "SABUESO_LEASE_S": str(LEASE_S),
                 "TF_NUM_INTRAOP_THREADS": "2",
             }
-            overrides = fixed | self.overrides
+            overrides = shared | self.overrides
             environment = stack.local_environment(function, os.environ, ports[name], self.secrets, overrides)
-            # It sees only the secrets that stack.yml gives it.
+            # Each function sees only the secrets that stack.yml gives it.
             own = self.home / "secrets-of" / name
             own.mkdir(parents=True)
             for secret in function.secrets:
@@ -145,8 +146,8 @@ class Deployed:
             environment["SABUESO_SECRETS"] = str(own)
             self.functions[name] = Function(name, ports[name], environment, self.home)
             self.functions[name].start(wait=False)
-        for one in self.functions.values():
-            one.wait()
+        for function in self.functions.values():
+            function.wait()
 
     def stop(self) -> None:
         for server in (*self.functions.values(), self.mlflow, self.mysql, self.minio):
@@ -162,8 +163,8 @@ class Deployed:
         token = {"Authorization": f"Bearer {(self.secrets / 'train-token').read_text()}"}
         return requests.post(self.url(path), json=body, headers=token, timeout=60)
 
-    def ask_fetch(self, pipeline: str = "covertype") -> requests.Response:
-        """POST fetch-batch, again while it is too soon: the ages of objects on S3 are whole seconds."""
+    def post_fetch(self, pipeline: str = "covertype") -> requests.Response:
+        """POST fetch-batch, again while it is too soon: S3 knows the age of an object only in whole seconds."""
         while True:
             answer = self.post(f"fetch-batch/{pipeline}")
             if answer.status_code != 200 or answer.json()["results"][0]["status"] != "too-soon":
@@ -171,7 +172,7 @@ class Deployed:
             time.sleep(0.2)
 
     def fetch(self, pipeline: str = "covertype") -> dict[str, Any]:
-        answer = self.ask_fetch(pipeline)
+        answer = self.post_fetch(pipeline)
         assert answer.status_code == 200, answer.text
         return dict(answer.json()["results"][0])
 
@@ -189,19 +190,21 @@ class Deployed:
         return str(answer.json()["id"])
 
     def wait_for(self, path: str, holds: Callable[[Any], bool], what: str, seconds: float = 180) -> Any:
-        """The first answer of a GET for which it holds; answers of 503 are passed over."""
+        """The first answer of a GET for which `holds` is true; 503 is retried."""
         until, answer = time.monotonic() + seconds, None
         while time.monotonic() < until:
             answer = requests.get(self.url(path), timeout=60)
             if answer.status_code == 200 and holds(answer.json()):
                 return answer.json()
             time.sleep(0.05)
-        pytest.fail(f"{path}: never {what}; the last answer: {answer is not None and answer.text[:2000]}")
+        pytest.fail(f"{path}: never {what}; last answer: {answer is not None and answer.text[:2000]}")
 
     def wait_for_end(self, identity: str) -> Any:
-        """The record of a training once it has ended."""
+        """The record of a training after its end."""
         return self.wait_for(
-            "train/covertype", lambda one: one["id"] == identity and one["state"] != "running", f"the end of {identity}"
+            "train/covertype",
+            lambda record: record["id"] == identity and record["state"] != "running",
+            f"showed the end of {identity}",
         )
 
     def job_log(self) -> str:
@@ -210,6 +213,6 @@ class Deployed:
     def settings(self, name: str) -> Settings:
         return read_settings(self.functions[name].environment)
 
-    def store(self) -> S3Objects:
+    def store(self) -> S3Store:
         """The object store with the key of train."""
-        return S3Objects("sabueso", "", self.settings("train"))
+        return S3Store("sabueso", "", self.settings("train"))

@@ -1,4 +1,4 @@
-"""A gateway with the three functions, a faas-cli that keeps what it is told, and scripts/deploy and scripts/smoke."""
+"""A gateway with the three functions and a recording faas-cli, for scripts/deploy and scripts/smoke."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from flask import Flask, Response
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from common.objects import FolderObjects
-from common.settings import Settings
+from all_settings import AllSettings as Settings
+from common.storage.folder import FolderStore
 from conftest import Served
 from deployment.secret_values import VARIABLES
 from fetch_batch.app import create_app as create_fetch_batch
@@ -44,7 +44,7 @@ class Site:
         self.folder.joinpath("state.json").write_text(json.dumps({**usual, "stuck": False, "slow": False, **facts}))
 
     def asked_for_status(self) -> int:
-        """How often the gateway was asked how fetch-batch stands with covertype."""
+        """How often the status of covertype was requested from fetch-batch."""
         return sum(path == "/function/fetch-batch/covertype" for path in self.asked)
 
     def calls(self) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ class Site:
             "TAG": "v2",
             "REGISTRY": "127.0.0.1:9/sabueso",
         }
-        # Not the infra/.env of whoever runs the tests.
+        # Not this machine's infra/.env.
         own = ["--env", str(self.env)] if module == "deploy" else []
         command = [sys.executable, "-m", f"deployment.{module}", *own, *arguments]
         return subprocess.run(
@@ -78,10 +78,10 @@ class Site:
         return done
 
 
-def make_gateway(classify: Flask, settings: Settings, store: FolderObjects, deployed: Path | None = None) -> Flask:
-    """The functions under the paths of a gateway whose own calls need a password.
+def make_gateway(classify: Flask, settings: Settings, store: FolderStore, deployed: Path | None = None) -> Flask:
+    """The functions behind a gateway whose own calls need a password.
 
-    `deployed`: the folder of the faas-cli whose last deployment /readyz tells of.
+    `deployed`: the folder of the recording faas-cli; /readyz returns its last deployment.
     """
     gateway = Flask("gateway", static_folder=None)
 

@@ -1,4 +1,4 @@
-"""The part of MLflow's REST API that the functions call, over real HTTP, answers as MLflow 3 gives them."""
+"""The part of MLflow's REST API that the functions call, over real HTTP, with the answers of MLflow 3."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ FILES = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 class FakeMlflow:
-    """Registered versions with their bundles under `root`; `runs`: how each ended; `asked` lists every path called."""
+    """Registered versions with their bundles under `root`. `runs`: status of each ended run; `asked`: every call."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -22,7 +22,7 @@ class FakeMlflow:
         self.app = self._make_app()
 
     def register(self, name: str, version: str, bundle: Path, champion: bool = True) -> Path:
-        """A version made of a copy of the bundle; returns the copy."""
+        """Register a copy of the bundle as a version; returns the copy."""
         folder = self.folder(name, version)
         shutil.copytree(bundle, folder)
         self.versions[name, version] = {}
@@ -45,13 +45,13 @@ class FakeMlflow:
             self.asked.append(f"{request.method} {request.path.removeprefix('/api/2.0/')}")
 
         @app.get(f"{API}/registered-models/alias")
-        def alias() -> Response:
-            name, one = request.args["name"], request.args["alias"]
+        def get_alias() -> Response:
+            name, alias = request.args["name"], request.args["alias"]
             if not any(known == name for known, _ in self.versions):
                 return _missing(f"Registered Model with name={name} not found")
-            if (name, one) not in self.aliases:
-                return _error(400, "INVALID_PARAMETER_VALUE", f"Registered model alias {one} not found.")
-            return jsonify(model_version=self._version(name, self.aliases[name, one]))
+            if (name, alias) not in self.aliases:
+                return _error(400, "INVALID_PARAMETER_VALUE", f"Registered model alias {alias} not found.")
+            return jsonify(model_version=self._version(name, self.aliases[name, alias]))
 
         @app.post(f"{API}/registered-models/alias")
         def set_alias() -> Response:

@@ -1,4 +1,4 @@
-"""A fetch-batch app and the data API of its source, both real, with time in the test's hand."""
+"""A real fetch-batch app and a real data API as its source; the test advances the API's clock."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 from flask import Flask
 from flask.testing import FlaskClient
 
-from common.datasets import Dataset
-from common.objects import FolderObjects
-from common.settings import Settings
+from all_settings import AllSettings as Settings
+from common.storage.dataset import Dataset
+from common.storage.folder import FolderStore
 from conftest import Clock, Served
 from fetch_batch.app import create_app
 from local.data_api import create_data_api
@@ -20,13 +20,13 @@ WINDOW_S = 300
 
 
 @dataclass
-class Fetching:
-    """One deployment: `app` collects from `api` into `store`."""
+class FetchDeployment:
+    """`app` collects covertype from `api` into `store`."""
 
     settings: Settings
     app: Flask
     api: Served
-    store: FolderObjects
+    store: FolderStore
     clock: Clock
 
     @property
@@ -44,29 +44,29 @@ class Fetching:
     def dataset(self) -> Dataset:
         return Dataset(self.store, "covertype")
 
-    def windows(self, count: int) -> list[str]:
-        """Fetch once in each window; the statuses."""
-        found = []
+    def fetch_windows(self, count: int) -> list[str]:
+        """Fetch once in each of the next windows; the statuses."""
+        statuses = []
         for _ in range(count):
-            found.append(self.fetch()["status"])
+            statuses.append(self.fetch()["status"])
             self.clock.now += WINDOW_S
-        return found
+        return statuses
 
 
-def fetching(
+def deploy_fetch(
     make_settings: Callable[..., Any],
     serve: Callable[[Flask], Served],
-    store: FolderObjects,
+    store: FolderStore,
     clock: Clock,
     api: dict[str, Any] | None = None,
     **environment: Any,
-) -> Fetching:
+) -> FetchDeployment:
     served = serve(create_data_api(ROWS, **{"window_s": WINDOW_S, "made_up": True, "clock": clock, **(api or {})}))
-    fixed = {
+    defaults = {
         "COVERTYPE_API_URL": served.url,
         "SABUESO_MIN_INTERVAL_S": "0.000001",
         "SABUESO_SAMPLES_PER_BATCH": 2,
         "SABUESO_SOURCE_TIMEOUT_S": 5,
     }
-    settings = make_settings("covertype", **{**fixed, **environment})
-    return Fetching(settings, create_app(settings, store), served, store, clock)
+    settings = make_settings("covertype", **{**defaults, **environment})
+    return FetchDeployment(settings, create_app(settings, store), served, store, clock)

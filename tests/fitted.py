@@ -1,28 +1,62 @@
-"""A bundle of a network that learned for some epochs; for scripts in a process of their own, TensorFlow is dear."""
+"""Makes a bundle from a network fitted for a few epochs; for scripts that run as processes of their own."""
 
 from pathlib import Path
 
-from common.bundle import Bundle, sign_bundle
-from common.objects import FolderObjects
+from common.inference.bundle import Bundle
+from common.inference.contract import Contract, Interval, Label, Metrics, SplitRule, Title
 from common.pipelines import Pipeline
-from train.bundle.make_bundle import make_bundle
+from common.storage.folder import FolderStore
+from train.export.make_bundle import make_bundle
+from train.export.sign_bundle import sign_bundle
 from train.fit.checkpoint import Checkpoint
-from train.fit.make_network import make_network
-from train.fit.preparation import Part
+from train.fit.fit_network import fit_network
+from train.fit.fitted import FitOptions, fit_deadline
+from train.fit.preprocessing import Labelled
 
-KEY = "of a test"
-NEVER_S = 3600.0
+KEY = "the key of a test"
+NO_LIMIT_S = 3600.0
+UNMEASURED = Interval(value=0.0, low=0.0, high=1.0)
 
 
-def fitted_bundle(pipeline: Pipeline, train: Part, tune: Part, epochs: int, folder: Path) -> Bundle:
-    """As train makes it, in an empty folder.
+def fitted_bundle(pipeline: Pipeline, train: Labelled, tune: Labelled, epochs: int, folder: Path) -> Bundle:
+    """A bundle made with the functions that train uses, in an empty folder.
 
-    Epochs are given, and no time ends them: what is learned depends on no machine's speed.
+    The number of epochs is fixed and no time limit ends them, so the result does not depend on the machine's speed.
     """
-    checkpoint = Checkpoint(FolderObjects(folder / "store"), "jobs/one/checkpoints/one/")
-    checkpoint.save_plan({"epochs": epochs})
-    fitted = make_network(pipeline, train, tune, NEVER_S, checkpoint, folder / "pictures", lambda *_: None)
+    checkpoint = Checkpoint(FolderStore(folder / "store"), pipeline.name, "one")
+    deadline = fit_deadline(NO_LIMIT_S)
+    options = FitOptions(
+        checkpoint, folder / "pictures", deadline, lambda *_: None, lambda stage, share: None, epochs=epochs
+    )
+    fitted = fit_network(pipeline, train, tune, options)
     target = folder / "bundle"
     target.mkdir()
-    sign_bundle(target, make_bundle(pipeline, fitted, train, tune, target)[0], KEY)
+    export = make_bundle(pipeline, fitted, train, tune, target)
+    contract = Contract(
+        pipeline=pipeline.name,
+        kind=pipeline.kind,
+        title=Title(en=pipeline.title.en, es=pipeline.title.es),
+        labels=[Label(value=label.value, en=label.en, es=label.es) for label in pipeline.labels],
+        target=pipeline.target.column,
+        columns=export.columns,
+        features=fitted.preprocessing.features,
+        split=SplitRule(salt="a test", fractions=(0.8, 0.2)),
+        temperature=export.temperature,
+        thresholds=export.thresholds,
+        metrics=Metrics(
+            holdout_size=0,
+            accuracy=UNMEASURED,
+            macro_f1=UNMEASURED,
+            log_loss=UNMEASURED,
+            calibration_error=UNMEASURED,
+        ),
+        per_class=[],
+        snapshot="0" * 64,
+        settings_fingerprint="1" * 64,
+        examples=len(train[0]) + len(tune[0]),
+        made_up=True,
+        git_commit="unknown",
+        trained_at="2026-01-01T00:00:00.000Z",
+    )
+    sign_bundle(target, contract, KEY)
     return Bundle(target, KEY)

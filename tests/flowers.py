@@ -1,4 +1,4 @@
-"""The rows of the tests' own pipeline, and pictures drawn for those of the shipped one."""
+"""Rows for the pipeline `flowers` of the tests, and drawn pictures for the shipped pipeline `pets`."""
 
 import csv
 import gzip
@@ -14,7 +14,7 @@ COLOURS = {"cat": (220, 120, 30), "dog": (40, 60, 200)}
 
 
 def flower_rows(count: int, seed: int = 0) -> list[list[str]]:
-    """Rows whose species follows from the petal alone."""
+    """Rows whose species depends only on the petal."""
     chance = random.Random(seed)
     rows = []
     for number in range(count):
@@ -26,7 +26,7 @@ def flower_rows(count: int, seed: int = 0) -> list[list[str]]:
 
 
 def as_record(row: list[str]) -> dict[str, float | str]:
-    """A row as a caller of classify would send it."""
+    """A row as a client of classify sends it."""
     record = dict(zip(COLUMNS, row, strict=True))
     del record["species"]
     return {**record, "petal": float(record["petal"]), "turn": float(record["turn"])}
@@ -41,12 +41,12 @@ def write_csv(path: Path, rows: list[list[str]], columns: list[str] = COLUMNS) -
 
 
 def draw(label: str, seed: int, size: tuple[int, int] = (40, 30)) -> Image.Image:
-    """A picture whose colour tells the label."""
+    """A picture whose colour shows its label."""
     chance = random.Random(f"{label}{seed}")
     colour = tuple(min(255, max(0, value + chance.randint(-25, 25))) for value in COLOURS[label])
     picture = Image.new("RGB", size, colour)
-    place = chance.randrange(size[0] // 2), chance.randrange(size[1] // 2)
-    ImageDraw.Draw(picture).rectangle([place, (place[0] + 6, place[1] + 6)], fill="white")
+    x, y = chance.randrange(size[0] // 2), chance.randrange(size[1] // 2)
+    ImageDraw.Draw(picture).rectangle([(x, y), (x + 6, y + 6)], fill="white")
     return picture
 
 

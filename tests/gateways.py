@@ -1,8 +1,8 @@
-"""The same system on two gateways: the local one, and a real OpenFaaS that OPENFAAS_URL names.
+"""The same system on two gateways: the local one, and a real OpenFaaS at OPENFAAS_URL.
 
-MinIO, MariaDB, MLflow and the sources run on this machine either way. For a real gateway they listen on an address that
-its functions reach: SABUESO_E2E_ADDRESS, or that of faasd's bridge. Its images are REGISTRY/NAME:TAG, built and pushed
-beforehand (scripts/deploy does that), and faas-cli is logged in (or OPENFAAS_PASSWORD is set).
+MinIO, MariaDB, MLflow and the sources run on this machine in both cases. For a real gateway they listen on an address
+that its functions can reach: SABUESO_E2E_ADDRESS, or that of faasd's bridge. The images REGISTRY/NAME:TAG must be built
+and pushed before (by scripts/deploy), and faas-cli must be logged in (or OPENFAAS_PASSWORD set).
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ import requests
 import yaml
 from flask import Flask, Response, request
 
+from all_settings import AllSettings as Settings
+from all_settings import read_settings
 from asking import Source
-from common.settings import Settings, read_settings
 from conftest import Served
 from deployed import Deployed
 from local import stack
@@ -38,16 +39,16 @@ from local.cron import start_cron
 from local.drawings import draw_pets
 from servers import ROOT
 
-# Below the 1,000 rows of covertype's trigger until the tenth batch completes the collection: one training, not two.
+# The rows stay below the 1,000 examples of covertype's trigger until the tenth batch: one training, not two.
 ROWS, PICTURES = 9_000, 400
-# The cron-connector knows minutes, the local gateway's clock also seconds.
+# The cron-connector knows minutes, the local gateway also seconds.
 EVERY_MINUTE, EVERY_FEW_SECONDS = "* * * * *", "* * * * * */5"
 EPOCHS = "covertype=3,pets=4"
-# Where the gate has the floors of the shipped pipelines.
+# For gates with the floors of the shipped pipelines.
 MORE_EPOCHS = "covertype=20,pets=40"
 MIN_INTERVAL_S = 2
 FAASD_BRIDGE = "openfaas0"
-# Of this machine's environment, what scripts/deploy needs; a setting for another system must not reach the functions.
+# What scripts/deploy needs of this machine's environment; no setting of another system may reach the functions.
 MACHINE = ("PATH", "HOME", "LANG", "REGISTRY", "TAG", "OPENFAAS_CONFIG", "OPENFAAS_PASSWORD", "OPENFAAS_USERNAME")
 SETTINGS = {
     "SABUESO_MIN_INTERVAL_S": str(MIN_INTERVAL_S),
@@ -61,62 +62,62 @@ SETTINGS = {
 def why_no_openfaas() -> str:
     """Why the tests of a real gateway can't run here; empty if they can."""
     if not os.environ.get("OPENFAAS_URL"):
-        return "OPENFAAS_URL names no gateway"
+        return "OPENFAAS_URL is not set"
     return "" if shutil.which("faas-cli") else "there is no faas-cli on PATH"
 
 
 def sources(host: str) -> tuple[Source, Served]:
-    """The data API, and drawn pets as one archive at /pets.zip."""
-    found = Source(ROWS)
+    """The data API with drawn pets as one archive at /pets.zip."""
+    source = Source(ROWS)
     archive = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w") as pets:
         draw_pets(Path(folder) / "pets", PICTURES, seed=7)
         for path in sorted(Path(folder).rglob("*.jpg")):
             pets.write(path, path.relative_to(Path(folder) / "pets"))
 
-    @found.app.get("/pets.zip")
+    @source.app.get("/pets.zip")
     def pictures() -> Response:
         return Response(archive.getvalue(), mimetype="application/zip")
 
-    served = Served(found.app, host)
-    found.url = served.url
-    return found, served
+    served = Served(source.app, host)
+    source.url = served.url
+    return source, served
 
 
-class OnAGateway(Deployed):
-    """What the tests do with either."""
+class GatewayDeployment(Deployed):
+    """What the tests do with both gateways."""
 
     source: Source
 
     def token(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {(self.secrets / 'train-token').read_text()}"}
 
-    def later(self, path: str) -> str:
+    def async_url(self, path: str) -> str:
         return f"{self.gateway}/async-function/{path}"
 
     def redeploy(self, name: str, memory_mb: int | None = None, **environment: str) -> None:
-        """Deploy a function again, with other settings or another memory limit; returns when it is deployed."""
+        """Deploy a function again, with other settings or another memory limit."""
         raise NotImplementedError
 
     def set_secret(self, name: str, text: str) -> None:
         (self.secrets / name).write_text(text)
 
-    def listed(self) -> list[dict[str, Any]]:
+    def list_functions(self) -> list[dict[str, Any]]:
         """The functions as the gateway lists them."""
         raise NotImplementedError
 
 
-class LocalGateway(OnAGateway):
-    """The gateway of scripts/demo, the functions as processes, and a cron of its own."""
+class LocalGateway(GatewayDeployment):
+    """The gateway of scripts/demo with its cron, and the functions as processes."""
 
     def __init__(self, home: Path) -> None:
         self.source, self._served = sources(self.host)
-        where = {"COVERTYPE_API_URL": self.source.url, "PETS_SOURCE": f"{self.source.url}/pets.zip"}
-        super().__init__(home, **where, **SETTINGS, SABUESO_EPOCHS=EPOCHS)
+        addresses = {"COVERTYPE_API_URL": self.source.url, "PETS_SOURCE": f"{self.source.url}/pets.zip"}
+        super().__init__(home, **addresses, **SETTINGS, SABUESO_EPOCHS=EPOCHS)
         self._stop = threading.Event()
 
     def _pipelines(self) -> Path:
-        """Both; any first version passes: how good it is depends on how busy the machine is."""
+        """Both pipelines, with a gate that any first version passes: a busy machine may train a worse one."""
         folder = self.home / "pipelines"
         folder.mkdir()
         for file in (ROOT / "functions" / "pipelines").glob("*.toml"):
@@ -124,9 +125,9 @@ class LocalGateway(OnAGateway):
         return folder
 
     def stack(self) -> dict[str, stack.Function]:
-        found = super().stack()
-        often = found["fetch-batch"].annotations | {"schedule": EVERY_FEW_SECONDS}
-        return found | {"fetch-batch": dataclasses.replace(found["fetch-batch"], annotations=often)}
+        functions = super().stack()
+        annotations = functions["fetch-batch"].annotations | {"schedule": EVERY_FEW_SECONDS}
+        return functions | {"fetch-batch": dataclasses.replace(functions["fetch-batch"], annotations=annotations)}
 
     def start_functions(self) -> None:
         super().start_functions()
@@ -139,7 +140,7 @@ class LocalGateway(OnAGateway):
         function.environment = {**function.environment, **limit, **environment}
         function.start()
 
-    def listed(self) -> list[dict[str, Any]]:
+    def list_functions(self) -> list[dict[str, Any]]:
         return list(requests.get(f"{self.gateway}/system/functions", timeout=30).json())
 
     def stop(self) -> None:
@@ -148,8 +149,8 @@ class LocalGateway(OnAGateway):
         self._served.stop()
 
 
-class Openfaas(OnAGateway):
-    """A real gateway, through scripts/deploy and faas-cli alone."""
+class Openfaas(GatewayDeployment):
+    """A real gateway, used only through scripts/deploy and faas-cli."""
 
     def __init__(self, home: Path) -> None:
         self.host = address_for_functions()
@@ -178,14 +179,14 @@ class Openfaas(OnAGateway):
         }
 
     def start_functions(self) -> None:
-        """Deploy all three; fails where a system with data of its own is deployed."""
+        """Deploy all three; fails if a system with data is already deployed there."""
         for pipeline in ("covertype", "pets"):
             with contextlib.suppress(requests.RequestException, ValueError, KeyError, TypeError):
-                found = requests.get(self.url(f"fetch-batch/{pipeline}"), timeout=30).json()["samples"]
-                if found:
+                samples = requests.get(self.url(f"fetch-batch/{pipeline}"), timeout=30).json()["samples"]
+                if samples:
                     pytest.fail(
-                        f"{self.gateway} has a system that has collected {found} samples of {pipeline}: these tests "
-                        "would replace its functions and secrets, and remove them. Give them a gateway of their own"
+                        f"{self.gateway} has a system with {samples} samples of {pipeline}: these tests "
+                        "would replace and remove its functions and secrets. Use another gateway."
                     )
         self._deployed = True
         self._deploy()
@@ -194,18 +195,18 @@ class Openfaas(OnAGateway):
         self._deploy(name, memory_mb, **environment)
 
     def _deploy(self, name: str = "", memory_mb: int | None = None, **environment: str) -> None:
-        """scripts/deploy of a stack.yml with the settings of these tests."""
-        found = yaml.safe_load((ROOT / "stack.yml").read_text())
-        found["functions"]["fetch-batch"]["annotations"]["schedule"] = EVERY_MINUTE
-        for function in found["functions"].values():
+        """Run scripts/deploy on a stack.yml with the settings of these tests."""
+        stack_file = yaml.safe_load((ROOT / "stack.yml").read_text())
+        stack_file["functions"]["fetch-batch"]["annotations"]["schedule"] = EVERY_MINUTE
+        for function in stack_file["functions"].values():
             function["environment"] |= {**SETTINGS, "SABUESO_EPOCHS": MORE_EPOCHS}
         if name:
-            found["functions"][name]["environment"] |= environment
+            stack_file["functions"][name]["environment"] |= environment
         if memory_mb is not None:
-            found["functions"][name]["limits"]["memory"] = f"{memory_mb}Mi"
-            found["functions"][name]["requests"]["memory"] = f"{memory_mb}Mi"
+            stack_file["functions"][name]["limits"]["memory"] = f"{memory_mb}Mi"
+            stack_file["functions"][name]["requests"]["memory"] = f"{memory_mb}Mi"
         file = self.home / "stack.yml"
-        file.write_text(yaml.safe_dump(found))
+        file.write_text(yaml.safe_dump(stack_file))
         self._env.touch(0o600)
         self._env.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
         command = [sys.executable, "-m", "deployment.deploy", "--no-build", "--env", str(self._env), "-f", str(file)]
@@ -218,20 +219,20 @@ class Openfaas(OnAGateway):
             assert len(secret) < 16 or secret.startswith("http") or secret not in done.stdout + done.stderr
 
     def settings(self, name: str) -> Settings:
-        where = {"SABUESO_STORE": "s3://sabueso", "AWS_ENDPOINT_URL_S3": self.minio.url}
-        return read_settings({"FUNCTION": name, "SABUESO_SECRETS": str(self.secrets), **where})
+        store = {"SABUESO_STORE": "s3://sabueso", "AWS_ENDPOINT_URL_S3": self.minio.url}
+        return read_settings({"FUNCTION": name, "SABUESO_SECRETS": str(self.secrets), **store})
 
     def set_secret(self, name: str, text: str) -> None:
         super().set_secret(name, text)
-        self._faas_cli("secret", "create", "--replace", name, given=text)
+        self._faas_cli("secret", "create", "--replace", name, stdin=text)
 
-    def listed(self) -> list[dict[str, Any]]:
+    def list_functions(self) -> list[dict[str, Any]]:
         return list(json.loads(self._faas_cli("list", "--json")))
 
-    def _faas_cli(self, *words: str, given: str | None = None) -> str:
+    def _faas_cli(self, *arguments: str, stdin: str | None = None) -> str:
         environment = {**os.environ, "OPENFAAS_URL": self.gateway}
         done = subprocess.run(
-            ["faas-cli", *words], input=given, env=environment, capture_output=True, text=True, check=False
+            ["faas-cli", *arguments], input=stdin, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -246,17 +247,19 @@ class Openfaas(OnAGateway):
 
 def address_for_functions() -> str:
     """This machine's address as containers of functions reach it."""
-    named = os.environ.get("SABUESO_E2E_ADDRESS")
-    if named:
-        return named
-    for one in psutil.net_if_addrs().get(FAASD_BRIDGE, []):
-        if one.family == socket.AF_INET:
-            return one.address
-    raise AssertionError(f"no {FAASD_BRIDGE} here: set SABUESO_E2E_ADDRESS to this machine's address for functions")
+    configured = os.environ.get("SABUESO_E2E_ADDRESS")
+    if configured:
+        return configured
+    for address in psutil.net_if_addrs().get(FAASD_BRIDGE, []):
+        if address.family == socket.AF_INET:
+            return address.address
+    raise AssertionError(
+        f"there is no interface {FAASD_BRIDGE}: set SABUESO_E2E_ADDRESS to this machine's address for functions"
+    )
 
 
 def forwarder(gateway: str) -> Flask:
-    """Hands calls of functions on to a gateway that may listen on loopback alone."""
+    """Forwards calls of the functions to a gateway that may listen only on loopback."""
     app = Flask("forwarder")
 
     @app.route("/<path:path>", methods=["GET", "POST"])

@@ -1,4 +1,4 @@
-"""MLflow as scripts/demo starts it."""
+"""A real MLflow on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from servers import Server, answers
 
 
 class LocalMlflow(Server):
-    """MLflow as the demo starts it: SQLite and a folder."""
+    """MLflow as scripts/demo starts it: with SQLite and a folder."""
 
     def __init__(self, home: Path) -> None:
         port = free_port()

@@ -7,22 +7,22 @@ import os
 import random
 import socket
 
-# Below those that systems give out by themselves (32768 and more), so that nobody takes one before its server listens,
-# or while that is stopped. The demo's data API listens 1000 above the demo.
+# Below the ephemeral ports of the system (from 32768), so that no client takes a port before its server listens or
+# while the server is stopped. The demo's data API listens 1000 above the demo.
 FIRST, LAST = 20_000, 31_000
-# Tests run side by side in several processes, each with ports of its own.
+# Tests run in several processes, each with its own range of ports.
 PROCESSES = 8
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PROCESSES
 SHARE = (LAST - FIRST) // PROCESSES
-_given: set[int] = set()
+_used: set[int] = set()
 
 
 def free_port() -> int:
-    """A port that nobody listens on and that no other call got."""
+    """A port without a listener that no earlier call returned."""
     while True:
         port = FIRST + WORKER * SHARE + random.randrange(SHARE)
-        with socket.socket() as tried, contextlib.suppress(OSError):
-            tried.bind(("127.0.0.1", port))
-            if port not in _given:
-                _given.add(port)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _used:
+                _used.add(port)
                 return port

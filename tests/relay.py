@@ -1,4 +1,4 @@
-"""A line before a server that fails once, as lines do: `Relay`."""
+"""A TCP relay in front of a server that can break one answer, as networks do."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 BLOCK = 65_536
-CONTINUE = b"HTTP/1.1 100"  # "go on sending", which is not the answer yet
+CONTINUE = b"HTTP/1.1 100"  # an interim answer
 
 
 @dataclass
 class Fault:
-    """What happens to the answer of a request: `keep` bytes of it come, then the line is cut, or silent for ever."""
+    """What happens to the answer of a request: after `keep` bytes the connection is cut, or stays silent."""
 
-    request: re.Pattern[bytes]  # its beginning
+    request: re.Pattern[bytes]  # how the request begins
     keep: int
     silent: bool
-    before: Callable[[], Any]  # what happens before the server hears of it
-    came: int = 0
+    before: Callable[[], Any]  # called before the server gets the request
+    passed: int = 0
 
 
-class Line(socketserver.BaseRequestHandler):
-    """One connection."""
+class Connection(socketserver.BaseRequestHandler):
+    """One client's connection, and ours to the server."""
 
     server: Relay
 
@@ -51,10 +51,10 @@ class Line(socketserver.BaseRequestHandler):
             while data := target.recv(BLOCK):
                 fault = self.fault
                 if fault is not None and not data.startswith(CONTINUE):
-                    data, whole = data[: max(0, fault.keep - fault.came)], len(data)
-                    fault.came += whole
+                    data, size = data[: max(0, fault.keep - fault.passed)], len(data)
+                    fault.passed += size
                 self.request.sendall(data)
-                if fault is not None and fault.came > fault.keep:
+                if fault is not None and fault.passed > fault.keep:
                     self.server.faults += 1
                     if not fault.silent:
                         break
@@ -64,13 +64,13 @@ class Line(socketserver.BaseRequestHandler):
 
 
 class Relay(socketserver.ThreadingTCPServer):
-    """Stands at `url` before the server of `target`; `faults` is how many times it failed."""
+    """Listens at `url` and forwards to `target`; `faults` counts the answers that it broke."""
 
     daemon_threads = True
     block_on_close = False
 
     def __init__(self, target: str) -> None:
-        super().__init__(("127.0.0.1", 0), Line)
+        super().__init__(("127.0.0.1", 0), Connection)
         parts = urlsplit(target)
         self.target = (str(parts.hostname), int(parts.port or 0))
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -89,7 +89,7 @@ class Relay(socketserver.ThreadingTCPServer):
     def fail_once(
         self, request: bytes, keep: int = 0, silent: bool = False, before: Callable[[], Any] = lambda: None
     ) -> None:
-        """Fail at the next request that begins like this (a regular expression)."""
+        """Break the answer of the next request whose beginning matches the regular expression."""
         self._next = Fault(re.compile(request), keep, silent, before)
 
     def fault_of(self, data: bytes) -> Fault | None:

@@ -1,4 +1,4 @@
-"""Real servers for tests: each a process on a free loopback port that can be stopped, killed and started again."""
+"""Real servers for tests: each a process on a free loopback port that can be stopped, killed and restarted."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ POSTGRES_NEEDED = "no `initdb` of PostgreSQL in PATH or /usr/lib/postgresql; on 
 
 
 def missing(what: str) -> None:
-    """Skip, saying why; where nothing may be skipped (SABUESO_NO_SKIP=1) fail."""
+    """Skip the test with the reason; fail it if nothing may be skipped (SABUESO_NO_SKIP=1)."""
     if os.environ.get("SABUESO_NO_SKIP") == "1":
         pytest.fail(what)
     pytest.skip(what)
 
 
 def program(name: str, needed: str) -> str:
-    """The path of a server's program; the test is skipped with the reason if it is not here."""
+    """The path of a server's program. Without it the test is skipped."""
     folders = [os.environ.get("PATH", ""), os.environ.get("GOBIN", ""), str(Path("~/go/bin").expanduser())]
     folders += ["/usr/sbin", "/usr/local/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
-    found = shutil.which(name, path=os.pathsep.join(folder for folder in folders if folder))
-    if found is None:
+    path = shutil.which(name, path=os.pathsep.join(folder for folder in folders if folder))
+    if path is None:
         missing(needed)
-    return str(found)
+    return str(path)
 
 
 class Server:
-    """One process; `start` waits until `ready` holds, `stop` ends it and what it started."""
+    """One process; `start` waits until it is `ready`, `stop` ends its whole process group."""
 
     def __init__(self, name: str, command: list[str], environment: dict[str, str], home: Path, **options: Any) -> None:
         self.name, self.command, self.environment, self.home = name, command, environment, home
@@ -84,7 +84,7 @@ class Server:
                 if self.ready():
                     return
             time.sleep(0.1)
-        pytest.fail(f"{self.name} did not come up; the end of its log:\n{self.log.read_text()[-3000:]}")
+        pytest.fail(f"{self.name} did not start; the end of its log:\n{self.log.read_text()[-3000:]}")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self.process is None:
@@ -109,7 +109,7 @@ def answers(url: str) -> bool:
 
 
 class S3Server(Server):
-    """A server of S3 with its root key."""
+    """An S3 server with its root key."""
 
     url: str
     access_key: str
@@ -130,7 +130,7 @@ class S3Server(Server):
         return name
 
     def settings(self, bucket: str, folder: Path, function: str = "") -> dict[str, str]:
-        """The environment of a function that keeps its data in a bucket here; its secret files go to `folder`."""
+        """The environment of a function with its store in that bucket; its secret files are written to `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         prefix = f"{function}-" if function else ""
         (folder / f"{prefix}s3-access-key").write_text(self.access_key)
@@ -157,12 +157,12 @@ class Minio(S3Server):
         if not answers(f"{self.url}/minio/health/ready"):
             return False
         with contextlib.closing(self.client()) as client:
-            client.list_buckets()  # refused while it is not initialized, when its health is good already
+            client.list_buckets()  # still refused for a moment after its health check succeeds
         return True
 
 
 class Versitygw(S3Server):
-    """versitygw over a folder; attributes of objects in files beside it, so that any file system will do."""
+    """versitygw on a folder. Attributes of objects are in files beside it, so any file system will do."""
 
     def __init__(self, home: Path) -> None:
         port = free_port()
@@ -180,11 +180,11 @@ class Versitygw(S3Server):
         )
 
     def ready(self) -> bool:
-        return requests.get(self.url, timeout=5).status_code == 403  # nobody signed this request
+        return requests.get(self.url, timeout=5).status_code == 403  # the request is not signed
 
 
 class Mysql(Server):
-    """MariaDB with a database `mlflow` and its account; the data live on in `home` while it is stopped."""
+    """MariaDB with a database `mlflow` and its account; the data stay in `home` while it is stopped."""
 
     def __init__(self, home: Path) -> None:
         self.port, self.password, self.root_password = free_port(), secrets.token_hex(12), secrets.token_hex(12)
@@ -200,14 +200,14 @@ class Mysql(Server):
         self.socket = home / "mysql.sock"
         command = [program("mariadbd", MYSQL_NEEDED), "--no-defaults", f"--datadir={data}", f"--socket={self.socket}"]
         command += [f"--port={self.port}", "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=64M", *user]
-        # As the image of MySQL has it, and then what compose says of it; MariaDB has not that collation.
+        # The binary log is the default of MySQL's image. MariaDB lacks the collation that compose.yaml sets.
         options = yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text())["services"]["mysql"]["command"]
         command += ["--log-bin=binlog", *(option for option in options if "collation" not in option)]
         super().__init__("mysql", command, {}, home)
         self.uri = f"mysql+pymysql://mlflow:{self.password}@127.0.0.1:{self.port}/mlflow"
 
     def ready(self) -> bool:
-        # First by hand: pymysql leaves the UNIX socket of a connection that was refused unclosed.
+        # pymysql leaves the socket of a refused connection open, so the port is tried first.
         with socket.create_connection(("127.0.0.1", self.port), 1):
             pass
         with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
@@ -218,7 +218,7 @@ class Mysql(Server):
         try:
             return pymysql.connect(unix_socket=str(self.socket), user="root", password=self.root_password)
         except pymysql.OperationalError as error:
-            if error.args[0] != 1045:  # the first time root has no password yet
+            if error.args[0] != 1045:  # on the first start root has no password
                 raise
         first = pymysql.connect(unix_socket=str(self.socket), user="root")
         with contextlib.closing(first), first.cursor() as cursor:
@@ -274,7 +274,7 @@ class Postgres(Server):
     """PostgreSQL with a database `mlflow`; it refuses to run as root, so there it runs as `nobody`."""
 
     def __init__(self, home: Path) -> None:
-        # Signs that mean something in a URI and in an ini file: a password of one's own may have them.
+        # Characters with a meaning in URIs and ini files, as a person's own password may have.
         self.port, self.password, data = free_port(), f"{secrets.token_hex(12)}%/@", home / "postgres"
         self.state = data / "postmaster.pid"
         initdb, server = program("initdb", POSTGRES_NEEDED), program("postgres", POSTGRES_NEEDED)
@@ -285,7 +285,7 @@ class Postgres(Server):
         if options:
             for path in (data, pwfile):
                 shutil.chown(path, "nobody", "nogroup")
-            for folder in (home, *home.parents):  # pytest's folders are for their owner alone
+            for folder in (home, *home.parents):  # pytest's folders are private to their owner
                 if folder.stat().st_uid == 0 and folder.stat().st_mode & 0o001 == 0:
                     folder.chmod(folder.stat().st_mode | 0o011)
         made = subprocess.run(
@@ -302,6 +302,6 @@ class Postgres(Server):
         self.uri = f"postgresql://mlflow:{quote(self.password, safe='')}@127.0.0.1:{self.port}/postgres"
 
     def ready(self) -> bool:
-        """By its own word: it takes connections, and refuses them, while it is starting."""
+        """Whether its state file says so: while it starts it accepts connections and then refuses them."""
         lines = [line.strip() for line in self.state.read_text().splitlines()]
         return self.process is not None and lines[:1] == [str(self.process.pid)] and lines[-1] == "ready"

@@ -1,5 +1,6 @@
-"""A classify app in front of a registry over real HTTP, with the looks for a new champion in the test's hand."""
+"""A classify app with a registry over real HTTP; the test decides when it polls for a new champion."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -10,12 +11,11 @@ import numpy as np
 from flask import Flask
 from flask.testing import FlaskClient
 
+from all_settings import AllSettings as Settings
 from classify.app import create_app
 from classify.champions import Champions
-from common.bundle import CONTRACT, GOLDEN, sign_bundle
-from common.pipelines import read_pipelines
-from common.registry import Registry
-from common.settings import Settings
+from common.inference.bundle import CONTRACT, GOLDEN, signature
+from common.pipeline_files import read_pipeline_heads
 from conftest import KEY, Served, wait_until
 from fake_mlflow import FakeMlflow
 from shapes import validate
@@ -37,8 +37,8 @@ class Serving:
     def client(self) -> FlaskClient:
         return self.app.test_client()
 
-    def look(self) -> None:
-        """Look for new champions now."""
+    def poll(self) -> None:
+        """Poll for new champions now."""
         self.champions.refresh()
 
     def predict(self, row: Any = ROW) -> tuple[str, str]:
@@ -47,37 +47,36 @@ class Serving:
         assert answer.status_code == 200, answer.text
         return answer.json["predictions"][0]["label"], answer.json["model"]["version"]
 
-    def kept(self) -> list[str]:
+    def scratch_files(self) -> list[str]:
         """Every file in the scratch folder."""
         root = self.settings.scratch
         return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
 def start(settings: Settings, mlflow: FakeMlflow | None = None, served: Served | None = None) -> Serving:
-    """A replica whose first look has ended; later looks happen when the test asks."""
-    pipelines = read_pipelines(settings.pipelines)
-    champions = Champions(settings, pipelines, Registry(settings))
+    """A replica that has polled once; it polls again when the test calls `poll`."""
+    champions = Champions(settings, read_pipeline_heads(settings.pipelines))
     serving = Serving(settings, create_app(settings, champions), champions, mlflow, served)
     champions.stop()
-    wait_until(lambda: champions.missing() is None)
+    wait_until(lambda: champions.not_ready() is None)
     return serving
 
 
 def signed_again(bundle: Path, target: Path, key: str = KEY, golden: Any = None, **changes: Any) -> Path:
-    """A copy of a bundle with changes in its contract, or other golden answers, signed as train does."""
+    """A copy of a bundle with changes in its contract, or other golden answers, signed with the key."""
     shutil.copytree(bundle, target)
     if golden is not None:
         with np.load(target / GOLDEN) as arrays:
             np.savez(target / GOLDEN, **{**arrays, "probabilities": golden(arrays["probabilities"])})
-    contract = json.loads((target / CONTRACT).read_text())
-    for one in ("files", "hmac"):
-        del contract[one]
-    sign_bundle(target, {**contract, **changes}, key)
+    contract = {**json.loads((target / CONTRACT).read_text()), **changes}
+    contract["files"] = {name: hashlib.sha256((target / name).read_bytes()).hexdigest() for name in contract["files"]}
+    contract["hmac"] = signature(contract, key)
+    (target / CONTRACT).write_text(json.dumps(contract), encoding="utf-8")
     return target
 
 
 def validate_problem(answer: Any, status: int, kind: str) -> dict[str, Any]:
-    """The answer is a problem document of that status and kind; its body."""
+    """Check that the answer is a problem document of that status and kind; its body."""
     assert (answer.status_code, answer.mimetype) == (status, "application/problem+json"), answer.text
     validate(answer.json, "problem")
     assert (answer.json["status"], answer.json["type"]) == (status, f"urn:sabueso:problem:{kind}")

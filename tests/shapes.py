@@ -1,4 +1,4 @@
-"""JSON Schemas: of the functions' answers, as openapi.json tells them, and of what is written elsewhere."""
+"""Validates against JSON Schemas: those of the functions' answers, and those of other documents."""
 
 import json
 from pathlib import Path
@@ -6,14 +6,14 @@ from typing import Any
 
 import jsonschema
 
-from common.describe import schemas
+from common.openapi import schemas
 
 OTHERS = Path(__file__).parent / "contract" / "schemas"
 
 
 def validate(body: Any, name: str) -> None:
-    """The body keeps the JSON Schema of that name."""
-    other = OTHERS / f"{name}.json"
-    answers = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas()}}
-    shape = json.loads(other.read_text()) if other.exists() else answers
-    jsonschema.Draft202012Validator(shape).validate(body)
+    """Raises ValidationError if the body does not match the JSON Schema of that name."""
+    file = OTHERS / f"{name}.json"
+    answer_schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas()}}
+    schema = json.loads(file.read_text()) if file.exists() else answer_schema
+    jsonschema.Draft202012Validator(schema).validate(body)

@@ -1,4 +1,4 @@
-"""The champion changes again and again while eight clients ask: `swap`, `loaded`."""
+"""Champions that change while eight clients send requests."""
 
 import contextlib
 import json
@@ -25,37 +25,37 @@ INPUTS = {
 
 
 class Clients:
-    """Ask for rows and pictures until `over`; `wrong` has every answer that is not as its version answers."""
+    """Send rows and pictures until `done`; `wrong` collects answers that differ from those of their version."""
 
     def __init__(self, url: str) -> None:
-        self.url, self.over = url, threading.Event()
-        self.wanted: dict[tuple[str, int, str], object] = {}
+        self.url, self.done = url, threading.Event()
+        self.expected: dict[tuple[str, int, str], object] = {}
         self.wrong: list[str] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)]
 
     def start(self) -> None:
-        for one in self._threads:
-            one.start()
+        for thread in self._threads:
+            thread.start()
 
     def end(self) -> None:
-        self.over.set()
-        for one in self._threads:
-            one.join()
+        self.done.set()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self, number: int) -> None:
         with requests.Session() as session:
-            while not self.over.is_set():
+            while not self.done.is_set():
                 number += 1
                 pipeline = ("flowers", "pets")[number % 2]
                 place = number % len(INPUTS[pipeline])
-                version, found = ask(session, self.url, pipeline, place)
+                version, answer = predict(session, self.url, pipeline, place)
                 self.counts[pipeline, version] += 1
-                if found != self.wanted.get((pipeline, place, version)):
-                    self.wrong.append(f"{pipeline} {place} {version}: {found}")
+                if answer != self.expected.get((pipeline, place, version)):
+                    self.wrong.append(f"{pipeline} {place} {version}: {answer}")
 
 
-def ask(session: requests.Session, url: str, pipeline: str, place: int) -> tuple[str, object]:
+def predict(session: requests.Session, url: str, pipeline: str, place: int) -> tuple[str, object]:
     body, content_type = INPUTS[pipeline][place]
     answer = session.post(f"{url}/{pipeline}", body, headers={"Content-Type": content_type}, timeout=30)
     if answer.status_code != 200:
@@ -64,29 +64,29 @@ def ask(session: requests.Session, url: str, pipeline: str, place: int) -> tuple
 
 
 def answer_of(version: str, url: str, pipeline: str, place: int) -> object:
-    """The answer by a process that serves that version already."""
-    found: list[tuple[str, object]] = []
+    """The answer of a worker that serves that version."""
+    answers: list[tuple[str, object]] = []
     with requests.Session() as session:
-        wait_until(lambda: found.append(ask(session, url, pipeline, place)) or found[-1][0] == version)
-    return found[-1][1]
+        wait_until(lambda: answers.append(predict(session, url, pipeline, place)) or answers[-1][0] == version)
+    return answers[-1][1]
 
 
 def serves(url: str, version: str) -> bool:
-    """True if every process does, as far as some connections tell."""
+    """Whether every worker does, judged by six connections."""
     answers = [requests.get(f"{url}/", timeout=10).json()["pipelines"] for _ in range(6)]
     return {one["version"] for pipelines in answers for one in pipelines} == {version}
 
 
 @dataclass
 class Loaded:
-    """A replica whose champions are asked without a pause, by `clients`."""
+    """A replica under the constant load of `clients`."""
 
     function: Function
     clients: Clients
     mlflow: Any
 
     def change(self, version: str) -> None:
-        """That version of both pipelines becomes champion; returns when it serves."""
+        """Make that version of both pipelines champion, and wait until it serves."""
         for name in INPUTS:
             self.mlflow.aliases[name, "champion"] = version
         wait_until(lambda: serves(self.function.url, version))
@@ -94,9 +94,9 @@ class Loaded:
 
 @contextlib.contextmanager
 def loaded(mlflow: Any, serve: Callable[..., Any], bundles: Path, secrets: Path, tmp_path: Path) -> Iterator[Loaded]:
-    """Two versions of two pipelines, the first serving. Every answer must have been whole and its own version's."""
+    """Two versions of two pipelines, the first serving. At the end every answer must have been that of one version."""
     for name in INPUTS:
-        # Another version: its labels stand in the opposite order, so that a mixed answer would be seen.
+        # The second version has its labels in the opposite order, so that a mixed answer shows.
         contract = json.loads((bundles / name / "contract.json").read_text())
         second = signed_again(bundles / name, tmp_path / name, labels=contract["labels"][::-1])
         mlflow.register(name, "2", second, champion=False)
@@ -118,26 +118,26 @@ def loaded(mlflow: Any, serve: Callable[..., Any], bundles: Path, secrets: Path,
     }
     function = Function("classify", int(environment["PORT"]), environment, tmp_path)
     function.start()
-    found = Loaded(function, Clients(function.url), mlflow)
+    replica = Loaded(function, Clients(function.url), mlflow)
     try:
         for version in ("2", "1"):
-            found.change(version)
+            replica.change(version)
             for name, inputs in INPUTS.items():
                 for place in range(len(inputs)):
-                    found.clients.wanted[name, place, version] = answer_of(version, function.url, name, place)
-        found.clients.start()
-        yield found
-        found.clients.end()
+                    replica.clients.expected[name, place, version] = answer_of(version, function.url, name, place)
+        replica.clients.start()
+        yield replica
+        replica.clients.end()
     finally:
         function.stop()
-    assert found.clients.wrong == []
+    assert replica.clients.wrong == []
 
 
 def swap(swaps: int, *world: Any) -> None:
-    """Change both champions so often, under load all the while."""
-    with loaded(*world) as found:
+    """Change both champions `swaps` times under load."""
+    with loaded(*world) as replica:
         for number in range(swaps):
-            found.change("21"[number % 2])
-    counts = found.clients.counts
+            replica.change("21"[number % 2])
+    counts = replica.clients.counts
     assert sorted(counts) == [("flowers", "1"), ("flowers", "2"), ("pets", "1"), ("pets", "2")]
     assert min(counts.values()) > swaps / 2, counts

@@ -1,19 +1,20 @@
-"""A real browser on the real site, in front of a stand-in gateway on 127.0.0.1."""
+"""Fixtures: Chromium, and the site served by a fake gateway on 127.0.0.1."""
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
-from browser.gateway import Gateway
-from deployment.smoke import a_picture
+from browser.fake_gateway import FakeGateway
+from browser.steps import OpenPage
+from deployment.smoke import make_picture
 from servers import missing
 
-ARGUMENTS = [
+CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -22,8 +23,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_MS = 30_000  # Playwright has 5 seconds for what is expected, which a busy machine may need
-Open = Callable[..., Page]
+TIMEOUT_MS = 30_000  # Playwright's default of 5 s is too short on a busy machine
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,26 +32,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One a file: while Playwright runs, its event loop counts as running in this thread, and no other may run."""
+    """One browser per file: while it runs, Playwright's event loop blocks any other one in this thread."""
     program = os.environ.get("SABUESO_CHROMIUM") or shutil.which("chromium")
     if program is None or not Path(program).exists():
         missing("no Chromium: install it, or name one in SABUESO_CHROMIUM")
     with sync_playwright() as playwright:
-        expect.set_options(timeout=PATIENCE_MS)
-        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        expect.set_options(timeout=TIMEOUT_MS)
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
 
 
 @pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with Gateway() as running:
+def gateway() -> Iterator[FakeGateway]:
+    with FakeGateway() as running:
         yield running
 
 
 @pytest.fixture
-def open_page(chromium: Browser, gateway: Gateway) -> Iterator[Open]:
-    """Opens the site at a pipeline; `clock=True` stops the page's time until the test moves it.
+def open_page(chromium: Browser, gateway: FakeGateway) -> Iterator[OpenPage]:
+    """Opens the site at a pipeline. With `clock=True` the page's clock stands still until the test moves it.
 
     An uncaught error in the page's scripts fails the test.
     """
@@ -60,7 +60,7 @@ def open_page(chromium: Browser, gateway: Gateway) -> Iterator[Open]:
 
     def open_at(pipeline: str = "", *, clock: bool = False, locale: str = "en-US", **options: Any) -> Page:
         context = chromium.new_context(locale=locale, **options)
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(TIMEOUT_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: script_errors.append(error))
@@ -71,7 +71,7 @@ def open_page(chromium: Browser, gateway: Gateway) -> Iterator[Open]:
         return page
 
     yield open_at
-    gateway.release.set()
+    gateway.release_posts()
     for context in contexts:
         context.close()
     assert [str(error) for error in script_errors] == []
@@ -79,5 +79,5 @@ def open_page(chromium: Browser, gateway: Gateway) -> Iterator[Open]:
 
 @pytest.fixture(scope="session")
 def picture() -> Any:
-    """The picture as Playwright gives files to a page."""
-    return {"name": "cat.png", "mimeType": "image/png", "buffer": a_picture(48)}
+    """A picture in the form that Playwright uploads."""
+    return {"name": "cat.png", "mimeType": "image/png", "buffer": make_picture(48)}

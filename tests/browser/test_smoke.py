@@ -1,21 +1,19 @@
-"""What the page is for, in few steps: the pipelines, a picture, a row. The other files here go through the rest."""
+"""The main path: the list of pipelines, a picture, a row. The other files cover the details."""
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from browser.gateway import Gateway
+from browser.fake_gateway import FakeGateway
+from browser.steps import OpenPage
 
 pytestmark = pytest.mark.browser
 
-Open = Callable[..., Page]
 
-
-def test_pipelines_are_listed_with_title_and_version_and_the_first_is_shown(open_page: Open) -> None:
+def test_pipelines_are_listed_and_the_first_is_shown(open_page: OpenPage) -> None:
     page = open_page()
     links = page.locator("#pipelines a")
     expect(links).to_have_text(
@@ -30,13 +28,11 @@ def test_pipelines_are_listed_with_title_and_version_and_the_first_is_shown(open
     expect(page).to_have_url(re.compile("#pets$"))
 
 
-def test_picture_is_classified_and_label_confidence_version_are_shown(
-    open_page: Open, gateway: Gateway, picture: Any
-) -> None:
+def test_picture_is_classified(open_page: OpenPage, gateway: FakeGateway, picture: Any) -> None:
     page = open_page("pets")
     expect(page.locator("#picture")).to_have_attribute("accept", "image/*")
     page.set_input_files("#picture", picture)
-    preview = page.get_by_alt_text("The picture chosen: cat.png")
+    preview = page.get_by_alt_text("Chosen picture: cat.png")
     expect(preview).to_be_visible()
     assert preview.evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 48
     assert gateway.received == []
@@ -45,13 +41,13 @@ def test_picture_is_classified_and_label_confidence_version_are_shown(
     expect(answer.get_by_role("heading", name="Cat")).to_be_visible()
     expect(answer.locator(".status")).to_have_text("Sure")
     expect(answer.locator(".confidence")).to_have_text("98.1% confidence")
-    expect(answer.locator(".means")).to_contain_text("above the threshold")
-    expect(answer.locator(".origin")).to_have_text("pets, version 3request r-7f3a")
+    expect(answer.locator(".status-meaning")).to_contain_text("reaches the threshold")
+    expect(answer.locator(".answer-source")).to_have_text("pets, version 3request r-7f3a")
     [sent] = gateway.received
     assert (sent.pipeline, sent.content_type, sent.body) == ("pets", "image/png", picture["buffer"])
 
 
-def test_form_is_built_from_the_model_card(open_page: Open, gateway: Gateway) -> None:
+def test_form_is_built_from_the_model_card(open_page: OpenPage, gateway: FakeGateway) -> None:
     page = open_page("covertype")
     expect(page.locator(".field label")).to_have_text(
         [
@@ -73,7 +69,7 @@ def test_form_is_built_from_the_model_card(open_page: Open, gateway: Gateway) ->
     )
     soil = page.get_by_label("Soil type")
     known = page.locator(f"#{soil.get_attribute('list')} option")
-    assert known.evaluate_all("(options) => options.map((one) => one.value)") == ["C7745", "C4758", "C7756"]
+    assert known.evaluate_all("(options) => options.map((option) => option.value)") == ["C7745", "C4758", "C7756"]
     soil.fill("C0000")
     page.get_by_role("button", name="Classify").click()
     expect(page.locator("h3")).to_have_text("Lodgepole pine")

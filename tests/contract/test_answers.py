@@ -1,4 +1,4 @@
-"""Every answer of the three functions keeps its JSON Schema, and every error is a problem document."""
+"""Every answer of the three functions follows its JSON Schema, and every error is a problem document."""
 
 import json
 
@@ -7,9 +7,11 @@ import pytest
 from flask import Flask, request
 
 from classify.app import create_app as create_classify
-from common.describe import schemas
-from common.executions import begin
-from common.leases import acquire
+from common.openapi import schemas
+from common.storage import keys
+from common.storage.executions import begin
+from common.storage.leases import acquire
+from common.storage.training_record import TrainingRecord
 from conftest import TOKEN, wait_until
 from fetch_batch.app import create_app as create_fetch
 from flowers import as_record, draw, encode, flower_rows, write_csv
@@ -22,10 +24,10 @@ APPS = {"fetch-batch": create_fetch, "train": create_train, "classify": create_c
 
 @pytest.fixture
 def client(make_settings):
-    """A function's client, with nothing collected and nothing trained."""
+    """client(NAME): a function's test client, with nothing collected and nothing trained."""
 
-    def make(name, **more):
-        settings = make_settings("flowers", "pets", **more)
+    def make(name, **environment):
+        settings = make_settings("flowers", "pets", **environment)
         return start(settings).client if name == "classify" else APPS[name](settings).test_client()
 
     return make
@@ -38,7 +40,7 @@ def ok(answer, schema, status=200):
     return answer.json
 
 
-def own_calls(app):
+def routes(app):
     """(path, method) of every call of this function."""
     return {
         (rule.rule.replace("<name>", "{pipeline}"), method)
@@ -47,14 +49,14 @@ def own_calls(app):
     }
 
 
-def test_every_schema_is_a_schema_and_says_what_it_is_for():
+def test_every_schema_is_valid_and_has_a_description():
     for name, schema in {**schemas(), **{file.stem: json.loads(file.read_text()) for file in OTHERS.glob("*")}}.items():
         jsonschema.Draft202012Validator.check_schema(schema)
         assert schema["title"] == name
         assert schema["description"]
 
 
-def test_fetch_batch_answers_as_its_schemas_say(client, tmp_path):
+def test_fetch_batch_follows_its_schemas(client, tmp_path):
     bad = [["high", "small", "1", "red", "sun"]]
     table = write_csv(tmp_path / "flowers.csv", [*flower_rows(30), *bad])
     fetch = client("fetch-batch", FLOWERS_SOURCE=table)
@@ -69,55 +71,51 @@ def test_fetch_batch_answers_as_its_schemas_say(client, tmp_path):
     assert (status["samples"], status["quarantine"]["rows"], len(status["executions"])) == (1, 1, 1)
 
 
-def test_the_cron_connector_s_empty_body_is_taken_whatever_its_type(client, tmp_path):
+def test_the_cron_connector_s_empty_body_is_accepted_with_any_content_type(client, tmp_path):
     table = write_csv(tmp_path / "flowers.csv", flower_rows(30))
     fetch = client("fetch-batch", FLOWERS_SOURCE=table)
     for content_type in (None, "text/plain", "application/json"):
         ok(fetch.post("/", data=b"", content_type=content_type), "fetch_results")
 
 
-def test_fetch_batch_tells_whether_it_asked_train(client, make_settings, serve, tmp_path):
-    asked = []
+def test_fetch_batch_reports_its_call_of_train(client, make_settings, serve, tmp_path):
+    calls = []
     gateway = Flask(__name__)
 
     @gateway.post("/function/train/<name>")
     def train(name):
-        asked.append((name, request.headers["Authorization"], request.json))
+        calls.append((name, request.headers["Authorization"], request.json))
         return {}, 202
 
     table = write_csv(tmp_path / "flowers.csv", flower_rows(30))
-    more = {"FLOWERS_SOURCE": table, "SABUESO_TRIGGER": "on", "OPENFAAS_URL": serve(gateway).url}
-    fetch = client("fetch-batch", **more, SABUESO_MIN_INTERVAL_S="0.000001")
+    environment = {"FLOWERS_SOURCE": table, "SABUESO_TRIGGER": "on", "OPENFAAS_URL": serve(gateway).url}
+    fetch = client("fetch-batch", **environment, SABUESO_MIN_INTERVAL_S="0.000001")
     [first] = ok(fetch.post("/flowers"), "fetch_results")["results"]
     [second] = ok(fetch.post("/flowers"), "fetch_results")["results"]
     assert (first["status"], first["training"]) == ("collected", None)
     assert (second["status"], second["training"]) == ("complete", "30 examples and no version yet: train answered 202")
-    assert asked == [("flowers", TOKEN["Authorization"], {"force": False})]
+    assert calls == [("flowers", TOKEN["Authorization"], {"force": False})]
 
 
-def test_train_tells_that_nothing_has_run(client):
+def test_train_is_idle_before_its_first_training(client):
     body = ok(client("train").get("/flowers"), "train_status")
     assert (body["state"], body["id"], body["progress"], body["history"]) == ("idle", None, 0, [])
 
 
-def test_train_tells_of_the_running_and_the_last_executions(client, store):
-    record = begin(
-        store,
-        "flowers",
-        "train",
-        {"progress": 0.25, "stage": "epoch 3 of 9", "metrics": {}, "reason": "", "examples": 90},
-    )
+def test_train_shows_running_and_finished_executions(client, store):
+    record = TrainingRecord.new(progress=0.25, stage="epoch 3 of 9", examples=90)
+    execution = begin(store, "flowers", record)
     train = client("train")
     body = ok(train.get("/flowers"), "train_status")
     assert (body["state"], body["progress"], body["stage"]) == ("running", 0.25, "epoch 3 of 9")
-    record.end("finished", decision="promoted", version="1", metrics={"accuracy": 0.9}, progress=1.0)
+    execution.end("finished", decision="promoted", version="1", metrics={"accuracy": 0.9}, progress=1.0)
     body = ok(train.get("/flowers"), "train_status")
     assert (body["state"], body["decision"], body["version"]) == ("finished", "promoted", "1")
-    assert body["history"][0]["id"] == body["id"] == record.body["id"]
+    assert body["history"][0]["id"] == body["id"] == record.id
     assert train.get("/pets").json["state"] == "idle"
 
 
-def test_a_training_that_can_t_be_done_is_accepted_and_told_as_failed(client):
+def test_a_training_without_examples_is_accepted_and_fails_with_a_reason(client):
     train = client("train")
     accepted = ok(train.post("/flowers", headers=TOKEN), "train_accepted", 202)
     wait_until(lambda: train.get("/flowers").json["state"] != "running", 60)
@@ -126,12 +124,12 @@ def test_a_training_that_can_t_be_done_is_accepted_and_told_as_failed(client):
     assert "too few examples (0)" in body["reason"]
 
 
-def test_a_second_training_is_told_of_the_running_one(client, store):
-    acquire(store, "jobs/flowers/train.json", "train flowers", 60)
-    record = begin(store, "flowers", "train", {"progress": 0.5, "stage": "epoch 1 of 2"})
+def test_a_second_training_is_refused_naming_the_running_one(client, store):
+    acquire(store, keys.lease("flowers", "train"), "train flowers", 60)
+    execution = begin(store, "flowers", TrainingRecord.new(progress=0.5, stage="epoch 1 of 2"))
     train = client("train")
     body = validate_problem(train.post("/flowers", headers=TOKEN), 409, "already-running")
-    assert record.body["id"] in body["detail"]
+    assert execution.record.id in body["detail"]
     for path, sent in (("promote", {"version": 1}), ("rollback", {})):
         validate_problem(train.post(f"/flowers/{path}", json=sent, headers=TOKEN), 409, "already-running")
 
@@ -146,7 +144,7 @@ def test_without_its_token_train_does_nothing(client, store, path, header):
     assert list(store.list("jobs/")) == []
 
 
-def test_promotion_and_rollback_move_the_alias_and_are_recorded(make_settings, mlflow, serve, bundles, store):
+def test_promote_and_rollback_move_the_alias_and_are_recorded(make_settings, mlflow, serve, bundles, store):
     mlflow.register("flowers", "2", bundles / "flowers", champion=False)
     settings = make_settings("flowers", MLFLOW_TRACKING_URI=serve(mlflow.app).url)
     train = create_train(settings, store).test_client()
@@ -159,7 +157,7 @@ def test_promotion_and_rollback_move_the_alias_and_are_recorded(make_settings, m
     assert len(list(store.list("jobs/flowers/runs/"))) == 2
 
 
-def test_a_version_whose_bundle_would_be_refused_is_not_promoted(make_settings, mlflow, serve, bundles, store):
+def test_a_version_with_a_bad_bundle_is_not_promoted(make_settings, mlflow, serve, bundles, store):
     folder = mlflow.register("flowers", "2", bundles / "flowers", champion=False)
     (folder / "network.tflite").write_bytes(b"something else")
     settings = make_settings("flowers", MLFLOW_TRACKING_URI=serve(mlflow.app).url)
@@ -168,7 +166,7 @@ def test_a_version_whose_bundle_would_be_refused_is_not_promoted(make_settings, 
     assert mlflow.aliases["flowers", "champion"] == "1"
 
 
-def test_classify_without_a_model_says_so(client):
+def test_classify_without_a_model_answers_503(client):
     classify = client("classify")
     body = ok(classify.get("/"), "classify_index")
     assert [(one["name"], one["ready"], one["version"]) for one in body["pipelines"]] == [
@@ -180,7 +178,7 @@ def test_classify_without_a_model_says_so(client):
         assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_classify_with_a_model_answers_as_its_schemas_say(serving):
+def test_classify_follows_its_schemas(serving):
     classify = serving.client
     assert [one["version"] for one in ok(classify.get("/"), "classify_index")["pipelines"]] == ["1", "1"]
     for name in ("flowers", "pets"):
@@ -191,28 +189,28 @@ def test_classify_with_a_model_answers_as_its_schemas_say(serving):
     ok(classify.post("/pets", data=encode(draw("cat", 1)), content_type="image/png"), "predictions")
 
 
-def test_a_bundle_s_contract_keeps_its_schema(bundles):
+def test_a_bundle_s_contract_follows_its_schema(bundles):
     for name in ("flowers", "pets"):
         validate(json.loads((bundles / name / "contract.json").read_text()), "bundle_contract")
 
 
 @pytest.mark.parametrize("name", APPS)
 class TestEveryFunction:
-    def test_an_unknown_pipeline_is_404_and_the_known_ones_are_named(self, client, name):
+    def test_an_unknown_pipeline_is_404_naming_the_known_ones(self, client, name):
         method = {"fetch-batch": "POST", "train": "GET", "classify": "POST"}[name]
         body = validate_problem(client(name).open("/roses", method=method), 404, "not-found")
         assert "flowers, pets" in body["detail"]
 
-    def test_an_unknown_address_is_404(self, client, name):
+    def test_an_unknown_path_is_404(self, client, name):
         validate_problem(client(name).get("/flowers/petals/all"), 404, "not-found")
 
-    def test_another_method_is_405_and_the_right_ones_are_named(self, client, name):
+    def test_a_wrong_method_is_405_naming_the_allowed_ones(self, client, name):
         for path, method in (("/flowers", "DELETE"), ("/openapi.json", "PUT")):
             answer = client(name).open(path, method=method)
             validate_problem(answer, 405, "method-not-allowed")
             assert "GET" in answer.headers["Allow"]
 
-    def test_health_metrics_and_description_are_there(self, client, name):
+    def test_health_readiness_and_metrics_answer(self, client, name):
         app = client(name)
         assert app.get("/healthz").json == {"status": "ok"}
         wait_until(lambda: app.get("/readyz").status_code == 200)
@@ -220,28 +218,28 @@ class TestEveryFunction:
         counted = f'sabueso_http_requests_total{{function="{name}",method="GET",route="/healthz",status="200"}}'
         assert counted in app.get("/metrics").text
 
-    def test_the_description_tells_every_call(self, client, name):
+    def test_openapi_json_has_every_call(self, client, name):
         app = client(name)
         document = app.get("/openapi.json").json
         assert document["openapi"].startswith("3.1")
-        told = set()
+        described = set()
         for path, calls in document["paths"].items():
             for method in calls.keys() - {"parameters"}:
-                told.add((path, method.upper()))
-        assert told == own_calls(app.application)
+                described.add((path, method.upper()))
+        assert described == routes(app.application)
 
-    def test_the_description_names_the_errors_that_any_call_may_get(self, client, name):
+    def test_openapi_json_has_the_errors_that_every_call_may_get(self, client, name):
         for path, calls in client(name).get("/openapi.json").json["paths"].items():
             if path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
                 continue
             for method in calls.keys() - {"parameters"}:
-                wanted = {"503", "400", "413"} if method == "post" else {"503"}
-                assert wanted <= calls[method]["responses"].keys(), (path, method)
+                expected = {"503", "400", "413"} if method == "post" else {"503"}
+                assert expected <= calls[method]["responses"].keys(), (path, method)
 
-    def test_a_client_s_request_id_is_not_taken(self, client, name):
+    def test_a_client_can_t_set_the_request_id(self, client, name):
         answer = client(name).get("/healthz", headers={"X-Request-Id": "mine", "X-Call-Id": "mine"})
         assert answer.headers["X-Request-Id"] != "mine"
 
-    def test_every_answer_forbids_sniffing(self, client, name):
+    def test_every_answer_forbids_content_sniffing(self, client, name):
         for path in ("/healthz", "/roses", "/openapi.json"):
             assert client(name).get(path).headers["X-Content-Type-Options"] == "nosniff"

@@ -1,6 +1,6 @@
-"""The compose file and .env.example against what Compose, stack.yml and the documents know.
+"""The compose file and .env.example against Compose, stack.yml and the documents.
 
-MinIO falls back to a known password: what is misspelt must fail here.
+MinIO falls back to a default password, so a misspelt name must fail here.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any
 
 import yaml
 
+from contract.pages import read_page
 from deployment.secret_values import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text(encoding="utf-8"))
-# Secrets that compose does without, and those that only the functions have.
+# Secrets that compose does not need, and those that only the functions need.
 MAY_BE_EMPTY = {"MLFLOW_BACKEND_STORE_URI", "MLFLOW_S3_ACCESS_KEY"}
 FUNCTION_SECRETS = {"TRAIN_TOKEN": "train-token", "BUNDLE_KEY": "bundle-key"}
 PLACE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)")
@@ -36,7 +37,7 @@ def _example_variables() -> list[str]:
     return re.findall(r"^([A-Z][A-Z0-9_]*)=", text, re.MULTILINE)
 
 
-def test_env_example_names_the_variables_of_compose_and_stack_each_once_and_no_other() -> None:
+def test_env_example_lists_each_variable_of_compose_and_stack_once_and_no_other() -> None:
     found = _example_variables()
     assert len(found) == len(set(found))
     named = set()
@@ -45,10 +46,10 @@ def test_env_example_names_the_variables_of_compose_and_stack_each_once_and_no_o
         named |= set(PLACE.findall("\n".join(line for line in lines if not line.lstrip().startswith("#"))))
     plain = yaml.safe_load((ROOT / "infra" / "containers.yaml").read_text(encoding="utf-8"))
     named |= {secret["environment"] for secret in (*COMPOSE["secrets"].values(), *plain["secrets"].values())}
-    assert set(found) == named - {"SABUESO_DEPLOYMENT"}  # scripts/deploy makes it up
+    assert set(found) == named - {"SABUESO_DEPLOYMENT"}  # set by scripts/deploy
 
 
-def test_env_example_holds_no_usable_password_and_compose_insists_on_each() -> None:
+def test_env_example_has_no_usable_password_and_compose_requires_each() -> None:
     text = (ROOT / "infra" / ".env.example").read_text(encoding="utf-8")
     secret = {one["environment"] for one in COMPOSE["secrets"].values()} - MAY_BE_EMPTY
     assert set(re.findall(r"^([A-Z_0-9]+)=CHANGE-ME$", text, re.MULTILINE)) == secret | set(FUNCTION_SECRETS)
@@ -57,10 +58,10 @@ def test_env_example_holds_no_usable_password_and_compose_insists_on_each() -> N
     assert all(f"${{{name}:?" in needs for name in secret)
 
 
-def test_compose_publishes_on_loopback_alone_and_watches_the_health_of_each_server() -> None:
+def test_compose_publishes_only_on_loopback_and_checks_the_health_of_each_server() -> None:
     for name, service in COMPOSE["services"].items():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
-        # The door's network is the host's, where it listens by itself; nothing else may be there.
+        # Only the reverse proxy is on the host's network.
         assert (service.get("network_mode") == "host") is (name == "nginx"), name
         check = service["healthcheck"]
         if service["restart"] == "no":
@@ -88,11 +89,10 @@ def compose_command() -> list[str] | None:
     return None
 
 
-def test_compose_itself_takes_the_file(tmp_path: Path) -> None:
-    """Asks `docker compose config` (or docker-compose), with what make-env writes, where there is one.
+def test_compose_itself_accepts_the_file(tmp_path: Path) -> None:
+    """Runs `docker compose config` (or docker-compose) with the file of make-env, if one is installed.
 
-    It needs no Docker server. Where there is none, nothing more than the lists of keys above is checked; this test is
-    not skipped then, since no machine is asked to have Docker for the tests.
+    It needs no Docker server. Without Compose the test passes: the keys are also checked above.
     """
     command = compose_command()
     if command is None:
@@ -100,18 +100,18 @@ def test_compose_itself_takes_the_file(tmp_path: Path) -> None:
     subprocess.run([ROOT / "scripts" / "make-env", tmp_path / "env"], check=True, capture_output=True)
     file = ROOT / "infra" / "compose.yaml"
     arguments = ["--env-file", tmp_path / "env", "--file", file, "config", "--quiet"]
-    # Variables of this machine would count over the file's.
+    # Variables of this machine would override the file.
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     asked = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
     assert asked.returncode == 0, asked.stderr
 
 
-def test_the_doors_health_is_asked_where_it_listens() -> None:
+def test_the_reverse_proxy_s_health_check_uses_its_address() -> None:
     url = COMPOSE["services"]["nginx"]["healthcheck"]["test"][-1]
-    assert url == "https://${DOOR_ADDRESS:-0.0.0.0}:${DOOR_HTTPS_PORT:-443}/"
+    assert url == "https://${PROXY_ADDRESS:-0.0.0.0}:${PROXY_HTTPS_PORT:-443}/"
 
 
-def test_what_compose_mounts_and_hands_over_is_there_and_each_secret_is_used() -> None:
+def test_mounted_files_exist_and_each_secret_is_used() -> None:
     used = set()
     for name, service in COMPOSE["services"].items():
         used |= set(service.get("secrets", []))
@@ -127,7 +127,7 @@ def test_what_compose_mounts_and_hands_over_is_there_and_each_secret_is_used() -
     assert all(set(secret) == {"environment"} for secret in COMPOSE["secrets"].values())
 
 
-def test_every_image_of_compose_is_named_by_a_version_or_built_here() -> None:
+def test_every_image_has_a_version_or_is_built_here() -> None:
     built = {service["image"] for service in COMPOSE["services"].values() if "build" in service}
     for name, service in COMPOSE["services"].items():
         image, _, tag = service["image"].partition(":")
@@ -135,35 +135,35 @@ def test_every_image_of_compose_is_named_by_a_version_or_built_here() -> None:
         assert "/" in image or service["image"] not in built, name
 
 
-def test_no_container_can_gain_rights_and_secrets_are_in_no_read_only_root() -> None:
+def test_no_container_can_gain_privileges_and_none_with_secrets_has_a_read_only_root() -> None:
     for name, service in COMPOSE["services"].items():
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert name == "mysql" or service["cap_drop"] == ["ALL"], name
         # Compose copies secrets from the environment into the container, which fails on a read-only root.
         assert not (service.get("read_only") and service.get("secrets")), name
-        # A password in `environment` is seen by everybody who may ask Docker.
+        # `docker inspect` shows passwords in `environment`.
         assert not [
             key for key in service.get("environment", {}) if re.search(r"(PASSWORD|SECRET|KEY|STORE_URI)$", key)
         ], name
 
 
-def test_root_of_minio_is_held_by_minio_and_by_the_container_that_makes_accounts() -> None:
+def test_only_minio_and_accounts_hold_minio_s_root_key() -> None:
     holders = {name for name, one in COMPOSE["services"].items() if "minio_root_password" in one.get("secrets", [])}
     assert holders == {"minio", "accounts"}
 
 
-def test_the_door_gets_every_variable_of_its_configuration() -> None:
+def test_the_reverse_proxy_gets_every_variable_of_its_configuration() -> None:
     given = COMPOSE["services"]["nginx"]["environment"]
     read = set()
     for file in ("templates/default.conf.template", "certificate.sh"):
         lines = (ROOT / "infra" / "nginx" / file).read_text(encoding="utf-8").splitlines()
         code = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
-        read |= set(re.findall(r"\$\{?(DOOR_[A-Z_]+)", code))
-    assert {name for name in given if name.startswith("DOOR_")} == read
+        read |= set(re.findall(r"\$\{?(PROXY_[A-Z_]+)", code))
+    assert {name for name in given if name.startswith("PROXY_")} == read
     assert all(re.match(given["NGINX_ENVSUBST_FILTER"], name) for name in read)
 
 
-def test_make_env_fills_every_secret_with_another_random_one(tmp_path: Path) -> None:
+def test_make_env_fills_each_secret_with_its_own_random_value(tmp_path: Path) -> None:
     target = tmp_path / ".env"
     made = subprocess.run([ROOT / "scripts" / "make-env", target], capture_output=True, text=True, check=False)
     assert made.returncode == 0 and target.stat().st_mode & 0o777 == 0o600
@@ -177,8 +177,8 @@ def test_make_env_fills_every_secret_with_another_random_one(tmp_path: Path) -> 
     assert again.returncode == 1 and target.read_text(encoding="utf-8") == text
 
 
-def test_operations_tells_of_every_variable_and_every_secret() -> None:
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+def test_the_documents_list_every_variable_and_every_secret() -> None:
+    text = read_page("settings.md") + read_page("secrets-and-accounts.md")
     assert not [name for name in _example_variables() if f"`{name}`" not in text]
     stack = yaml.safe_load((ROOT / "stack.yml").read_text(encoding="utf-8"))
     for function in stack["functions"].values():
@@ -186,7 +186,7 @@ def test_operations_tells_of_every_variable_and_every_secret() -> None:
             assert f"`{name}`" in text, name
 
 
-def test_scripts_deploy_makes_every_secret_from_a_variable_of_infra_env() -> None:
+def test_scripts_deploy_has_a_variable_for_every_secret() -> None:
     stack = yaml.safe_load((ROOT / "stack.yml").read_text(encoding="utf-8"))
     assert set(VARIABLES) == {name for function in stack["functions"].values() for name in function["secrets"]}
     example = (ROOT / "infra" / ".env.example").read_text(encoding="utf-8")
@@ -196,7 +196,7 @@ def test_scripts_deploy_makes_every_secret_from_a_variable_of_infra_env() -> Non
     assert {VARIABLES[name][0] for name in FUNCTION_SECRETS.values()} == set(FUNCTION_SECRETS)
 
 
-def test_another_s3_server_reaches_mlflow_and_the_container_that_makes_accounts() -> None:
+def test_mlflow_and_accounts_get_the_address_of_another_s3_server() -> None:
     folder = ROOT / "infra" / "mlflow"
     reads = {
         "mlflow": (folder / "start").read_text(encoding="utf-8"),

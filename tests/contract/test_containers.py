@@ -1,4 +1,4 @@
-"""infra/containers.yaml against stack.yml: what runs without OpenFaaS is what runs with it."""
+"""infra/containers.yaml against stack.yml: the same functions with and without OpenFaaS."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_container_is_the_function_of_stack_yml(name: str) -> None:
     function, container = FUNCTIONS[name], SERVICES[name]
     wanted = {key: value for key, value in function["environment"].items() if key not in WATCHDOG}
     given = dict(container["environment"])
-    # The gateway has another name here, and the scratch folder may be a volume.
+    # Differences: the gateway's name, and the scratch folder, which may be a volume.
     assert given.pop("OPENFAAS_URL", None) == ("http://gateway:8080" if "OPENFAAS_URL" in wanted else None)
     wanted.pop("OPENFAAS_URL", None)
     del wanted["SABUESO_DEPLOYMENT"]  # scripts/deploy's own
@@ -49,7 +49,7 @@ def test_a_container_is_the_function_of_stack_yml(name: str) -> None:
     assert container["cpus"] == number(function["limits"]["cpu"])
 
 
-def test_a_secret_of_a_function_has_the_variable_that_scripts_deploy_takes() -> None:
+def test_a_secret_comes_from_the_same_variable_as_in_scripts_deploy() -> None:
     from deployment.secret_values import VARIABLES
 
     sources = {**BASE["secrets"], **PLAIN["secrets"]}
@@ -59,23 +59,25 @@ def test_a_secret_of_a_function_has_the_variable_that_scripts_deploy_takes() -> 
             assert sources[one["source"]] == {"environment": VARIABLES[name][0]}, name
 
 
-def test_the_clock_is_that_of_stack_yml_and_posts_to_the_gateway() -> None:
+def test_cron_has_the_schedule_of_stack_yml_and_posts_to_the_gateway() -> None:
     assert FUNCTIONS["fetch-batch"]["annotations"]["schedule"] == "*/5 * * * *"
     line = SERVICES["cron"]["entrypoint"][-1]
     assert "sleep $$((300 - $$(date +%s) % 300))" in line
     assert "-X POST http://gateway:8080/function/fetch-batch;" in line
 
 
-def test_up_waits_for_no_container_that_can_never_be_healthy() -> None:
-    # Compose takes a disabled healthcheck for one that never says yes (docker/compose issue 13522).
+def test_up_does_not_wait_for_a_container_without_health() -> None:
+    # Compose treats a disabled healthcheck as never healthy (docker/compose issue 13522).
     for name, service in SERVICES.items():
         assert "disable" not in service.get("healthcheck", {}), name
 
 
-def test_nothing_is_public_but_through_the_door_and_nobody_gains_rights() -> None:
+def test_only_the_reverse_proxy_is_public_and_no_container_gains_privileges() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"gateway": ["127.0.0.1:${GATEWAY_PORT:-8080}:8080"]}
-    assert BASE["services"]["nginx"]["environment"]["DOOR_GATEWAY_URL"] == "${DOOR_GATEWAY_URL:-http://127.0.0.1:8080}"
+    assert (
+        BASE["services"]["nginx"]["environment"]["PROXY_GATEWAY_URL"] == "${PROXY_GATEWAY_URL:-http://127.0.0.1:8080}"
+    )
     for name, service in SERVICES.items():
         assert set(service) <= FIELDS, name
         assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"], name
@@ -90,15 +92,15 @@ def test_the_gateway_gets_every_variable_of_its_configuration() -> None:
     assert given == {name for name in PLACE.findall(template) if name.startswith("GATEWAY_")}
 
 
-def test_a_function_may_end_its_calls_before_it_is_killed() -> None:
+def test_a_function_can_finish_its_calls_before_it_is_killed() -> None:
     recipe = (ROOT / "functions" / "Dockerfile").read_text(encoding="utf-8")
     waits = sum(int(re.search(rf"{name}=(\d+)s", recipe)[1]) for name in ("healthcheck_interval", "write_timeout"))  # type: ignore[index]
     for name in FUNCTIONS:
         assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > waits
 
 
-def test_compose_itself_takes_both_files(tmp_path: Path) -> None:
-    """Where there is a Compose; see test_compose.py."""
+def test_compose_itself_accepts_both_files(tmp_path: Path) -> None:
+    """If Compose is installed; see test_compose.py."""
     command = compose_command()
     if command is None:
         return

@@ -1,4 +1,4 @@
-"""infra/openfaas/faasd: what it makes of faasd's own compose file, and how its functions reach the servers of ours."""
+"""infra/openfaas/faasd: its changes to faasd's compose file, and how functions on faasd reach our servers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def services(file: Path) -> dict[str, Any]:
     return dict(yaml.safe_load(file.read_text())["services"])
 
 
-def test_the_gateway_listens_on_loopback_and_the_clock_is_there(file: Path) -> None:
+def test_the_gateway_listens_on_loopback_and_the_cron_connector_is_added(file: Path) -> None:
     before = services(file)
     done = configure(file)
     assert done.returncode == 0, done.stderr
@@ -95,7 +95,7 @@ def test_a_second_run_changes_nothing_and_check_changes_nothing_at_all(file: Pat
         ('"0.0.0.0:8080:8080"', '"127.0.0.1:8080:8080"'),
     ],
 )
-def test_what_would_lose_or_double_calls_is_set_right(file: Path, wrong: str, right: str) -> None:
+def test_values_that_lose_or_repeat_calls_are_corrected(file: Path, wrong: str, right: str) -> None:
     name = wrong.partition("=")[0] if "=" in wrong else '"8080:8080"'
     pattern = re.compile(rf"{name}=\S+" if "=" in wrong else re.escape(name))
     file.write_text(pattern.sub(wrong, FAASD))
@@ -104,17 +104,17 @@ def test_what_would_lose_or_double_calls_is_set_right(file: Path, wrong: str, ri
 
 
 @pytest.mark.parametrize("missing", ["  gateway:\n", "upstream_timeout=65s", '"8080:8080"', "  queue-worker:\n"])
-def test_a_file_of_another_shape_is_left_alone_and_says_why(file: Path, missing: str) -> None:
+def test_a_file_of_an_unexpected_form_is_not_changed(file: Path, missing: str) -> None:
     file.write_text(FAASD.replace(missing, "  other:\n" if missing.endswith("\n") else "x"))
     text = file.read_text()
     done = configure(file)
     assert (done.returncode, file.read_text()) == (2, text)
-    assert "It was left as it is" in done.stderr
+    assert "It was not changed" in done.stderr
     file.write_text(FAASD + "volumes: {}\n")
     assert "add the service cron-connector by hand" in configure(file).stderr
 
 
-def test_functions_on_faasd_reach_minio_and_mlflow_and_the_world_does_not() -> None:
+def test_only_functions_on_faasd_reach_minio_and_mlflow() -> None:
     overlay = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]
     assert set(overlay) == {"minio", "mlflow", "accounts"}
     for name in ("minio", "mlflow"):
@@ -126,8 +126,8 @@ def test_functions_on_faasd_reach_minio_and_mlflow_and_the_world_does_not() -> N
     assert overlay["mlflow"]["environment"]["MLFLOW_ALLOWED_HOSTS"] == f"{known},faasd-provider:*"
 
 
-def test_compose_itself_takes_both_files(tmp_path: Path) -> None:
-    """Where there is a Compose; see test_compose.py."""
+def test_compose_itself_accepts_both_files(tmp_path: Path) -> None:
+    """If Compose is installed; see test_compose.py."""
     command = compose_command()
     if command is None:
         return

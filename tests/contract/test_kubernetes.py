@@ -28,14 +28,14 @@ WORKLOADS = {one["metadata"]["name"]: one for one in OBJECTS if one["kind"] in (
 POLICIES = [one for one in OBJECTS if one["kind"] == "NetworkPolicy"]
 SERVICES = [one for one in OBJECTS if one["kind"] == "Service"]
 # Services of compose by the workloads here, and the variables that are meant to differ in a cluster.
-SERVICE_OF = {"mysql": "mysql", "minio": "minio", "mlflow": "mlflow", "accounts": "accounts", "door": "nginx"}
+SERVICE_OF = {"mysql": "mysql", "minio": "minio", "mlflow": "mlflow", "accounts": "accounts", "reverse-proxy": "nginx"}
 DIFFERENT = {
     "MLFLOW_ALLOWED_HOSTS": "mlflow,mlflow:5000,mlflow.sabueso,mlflow.sabueso:5000,${MLFLOW_ALLOWED_HOSTS}",
     "MLFLOW_READERS": "classify,${MLFLOW_CLASSIFY_USERNAME}",
-    "DOOR_ADDRESS": "0.0.0.0",
-    "DOOR_HTTP_PORT": "80",
-    "DOOR_HTTPS_PORT": "443",
-    "DOOR_GATEWAY_URL": "http://gateway.openfaas:8080",
+    "PROXY_ADDRESS": "0.0.0.0",
+    "PROXY_HTTP_PORT": "80",
+    "PROXY_HTTPS_PORT": "443",
+    "PROXY_GATEWAY_URL": "http://gateway.openfaas:8080",
 }
 DEFAULT = re.compile(r"\$\{\w+:-(.*?)\}")
 SECRETS = {name: one["environment"] for name, one in COMPOSE["secrets"].items()}
@@ -66,7 +66,7 @@ def _seconds(text: str) -> int:
     return int(text.removesuffix("s"))
 
 
-def test_every_manifest_is_applied_and_the_files_that_it_copies_are_those_of_compose() -> None:
+def test_every_manifest_is_applied_and_copies_the_same_files_as_compose() -> None:
     apart = {"kustomization.yaml", "openfaas-values.yaml", "cron-connector-values.yaml", "knative-classify.yaml"}
     assert {file.name for file in FOLDER.iterdir()} - apart == set(KUSTOMIZATION["resources"])
     assert set(WORKLOADS) == set(SERVICE_OF) and set(SERVICE_OF.values()) == set(COMPOSE["services"])
@@ -75,7 +75,7 @@ def test_every_manifest_is_applied_and_the_files_that_it_copies_are_those_of_com
     nginx = ROOT / "infra" / "nginx"
     assert copied == {
         "site": set((ROOT / "static-site").iterdir()),
-        "door": {nginx / "templates" / "default.conf.template", nginx / "certificate.sh"},
+        "reverse-proxy": {nginx / "templates" / "default.conf.template", nginx / "certificate.sh"},
     }
     (secret,) = KUSTOMIZATION["secretGenerator"]
     assert [(FOLDER / file).resolve() for file in secret["envs"]] == [ROOT / "infra" / ".env"]
@@ -111,7 +111,7 @@ def test_a_workload_has_the_environment_of_compose(name: str) -> None:
 
 
 @each_workload
-def test_secrets_are_the_files_that_compose_and_the_scripts_know(name: str) -> None:
+def test_secrets_are_the_same_files_as_in_compose(name: str) -> None:
     mounts, files = {one["name"]: one for one in _container(name)["volumeMounts"]}, {}
     for volume in _pod(name)["volumes"]:
         if volume.get("secret", {}).get("secretName") == "settings":
@@ -127,9 +127,9 @@ def test_secrets_are_the_files_that_compose_and_the_scripts_know(name: str) -> N
 
 
 @each_workload
-def test_a_pod_can_gain_no_rights_and_cannot_eat_a_node(name: str) -> None:
+def test_a_pod_can_t_gain_privileges_and_has_limits(name: str) -> None:
     pod, container = _pod(name), _container(name)
-    # A mounted token would lie inside of /run/secrets; service links set MLFLOW_PORT and the like.
+    # A token would be mounted inside /run/secrets; service links would set MLFLOW_PORT and others.
     assert pod["automountServiceAccountToken"] is False and pod["enableServiceLinks"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True and pod["securityContext"]["runAsUser"] > 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -161,14 +161,14 @@ def test_probes_ask_what_compose_asks(name: str) -> None:
     assert startup >= _seconds(check["start_period"]) + liveness
 
 
-def test_every_port_is_served_and_only_the_door_is_public() -> None:
+def test_every_port_is_served_and_only_the_reverse_proxy_is_public() -> None:
     for one in SERVICES:
         name = one["metadata"]["name"]
         assert one["spec"]["selector"] == {"app": name} == WORKLOADS[name]["spec"]["selector"]["matchLabels"]
         assert WORKLOADS[name]["spec"]["template"]["metadata"]["labels"] == {"app": name}
         ports = {port["port"] for port in one["spec"]["ports"]}
         assert ports == {port["containerPort"] for port in _container(name)["ports"]}
-        assert (one["spec"].get("type", "ClusterIP") == "LoadBalancer") is (name == "door"), name
+        assert (one["spec"].get("type", "ClusterIP") == "LoadBalancer") is (name == "reverse-proxy"), name
         assert all(set(port) <= {"name", "port"} for port in one["spec"]["ports"]) and "externalIPs" not in one["spec"]
     assert {one["metadata"]["name"] for one in SERVICES} == set(WORKLOADS) - {"accounts"}
     for name in WORKLOADS:  # no port of the node
@@ -186,7 +186,7 @@ PODS: dict[str, tuple[str, dict[str, str]]] = {
     "cron-connector": ("openfaas", {"app": "cron-connector", "component": "cron-connector"}),
     **{name: ("openfaas-fn", {"faas_function": name}) for name in (*FUNCTIONS, "another")},
     "dns": ("kube-system", {"k8s-app": "kube-dns"}),
-    "stranger": ("default", {"app": "door", "faas_function": "train"}),
+    "stranger": ("default", {"app": "reverse-proxy", "faas_function": "train"}),
     "world": ("", {}),
 }
 NAME = "kubernetes.io/metadata.name"
@@ -225,13 +225,13 @@ def _reaches(source: str, target: str) -> set[int]:
 
 
 def test_who_reaches_whom_is_this_and_no_more() -> None:
-    limited = {"classify", "train", "door"}
+    limited = {"classify", "train", "reverse-proxy"}
     openfaas = {name for name, (space, _) in PODS.items() if space == "openfaas"}
-    wanted = {(source, "door"): {80, 443} for source in PODS if source not in limited}
+    wanted = {(source, "reverse-proxy"): {80, 443} for source in PODS if source not in limited}
     wanted |= {("mlflow", "mysql"): {3306}}
     wanted |= {(source, "minio"): {9000} for source in ("mlflow", "accounts", "fetch-batch", "train")}
     wanted |= {(source, "mlflow"): {5000} for source in ("accounts", "train", "classify")}
-    wanted |= {(source, "gateway"): {8080} for source in ("door", "fetch-batch")}
+    wanted |= {(source, "gateway"): {8080} for source in ("reverse-proxy", "fetch-batch")}
     wanted |= {pair: set(PORTS) for pair in itertools.permutations(openfaas, 2)}
     wanted |= {("gateway", function): {8080} for function in (*FUNCTIONS, "another")}
     free = itertools.product(set(PODS) - limited, ("dns", "stranger", "world"))  # no rule of ours is theirs
@@ -255,7 +255,7 @@ def test_whoever_waits_for_a_call_waits_longer_than_the_one_behind() -> None:
     waits = [one["environment"][f"{kind}_timeout"] for one in FUNCTIONS.values() for kind in ("exec", "read", "write")]
     after = [gateway["readTimeout"], gateway["writeTimeout"], VALUES["queueWorker"]["ackWait"]]
     assert max(map(_seconds, waits)) < _seconds(gateway["upstreamTimeout"]) < min(map(_seconds, after))
-    assert CRON_VALUES["asyncInvocation"] is False and CRON_VALUES["gatewayURL"] == DIFFERENT["DOOR_GATEWAY_URL"]
+    assert CRON_VALUES["asyncInvocation"] is False and CRON_VALUES["gatewayURL"] == DIFFERENT["PROXY_GATEWAY_URL"]
 
 
 def test_classify_is_scaled_by_one_scaler_within_the_labels_of_stack_yml() -> None:
@@ -291,7 +291,7 @@ def test_the_knative_service_is_the_function_of_stack_yml() -> None:
 
 
 def test_the_document_installs_the_charts_whose_values_these_are() -> None:
-    text = (ROOT / "docs" / "openfaas.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
     for chart in ("openfaas", "cron-connector"):
         values = (FOLDER / f"{chart}-values.yaml").read_text(encoding="utf-8")
         (version,) = re.findall(rf"chart openfaas/{chart} (\d+\.\d+\.\d+)", values)

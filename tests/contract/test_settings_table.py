@@ -1,35 +1,64 @@
-"""The documents tell settings, secrets and calls as the code has them."""
+"""The documents list settings, secrets and calls as they are in the code; generated files are up to date."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
+from classify import errors as classify_errors
 from classify import openapi as classify
 from common import errors
-from common.settings import VARIABLES
+from common.settings import variables
+from contract.pages import read_page
+from fetch_batch import errors as fetch_batch_errors
 from fetch_batch import openapi as fetch_batch
+from generation.pipeline_schema import pipeline_schema
+from generation.settings_table import BEGIN, END, MODELS, settings_table, with_table
 from shapes import validate
+from train import errors as train_errors
 from train import openapi as train
 
 ROOT = Path(__file__).resolve().parents[2]
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+PIPELINES = [*(ROOT / "functions" / "pipelines").glob("*.toml"), *(ROOT / "tests" / "pipelines").glob("*.toml")]
 
 
-def test_the_table_lists_every_setting_with_its_default_and_meaning() -> None:
-    told = subprocess.run(
-        [sys.executable, "scripts/settings-table", "--check"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert told.returncode == 0, told.stderr
-    table = OPERATIONS.partition("<!-- settings -->")[2].partition("<!-- /settings -->")[0]
-    assert re.findall(r"^\| `([A-Z_0-9]+)` \|", table, re.MULTILINE) == [one.name for one in VARIABLES]
+def test_generated_files_are_up_to_date() -> None:
+    done = subprocess.run(["scripts/generate", "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_table_lists_every_setting_with_its_readers() -> None:
+    rows = re.findall(r"^\| `([A-Z_0-9]+)` \| .*? \| (.*?) \| ", settings_table(), re.MULTILINE)
+    for function, model in MODELS.items():
+        listed = {name for name, readers in rows if readers == "all" or f"`{function}`" in readers}
+        assert listed == variables(model).keys()
+    assert len(rows) == len(dict(rows))
+
+
+def test_the_table_replaces_only_the_text_between_its_markers() -> None:
+    page = with_table(f"before\n{BEGIN}old\n{END}\nafter\n")
+    assert page == f"before\n{BEGIN}{settings_table()}{END}\nafter\n"
+    with pytest.raises(ValueError, match="settings"):
+        with_table("a page without markers")
+
+
+@pytest.mark.parametrize("file", PIPELINES, ids=lambda file: file.stem)
+def test_pipeline_files_match_the_schema_for_editors(file: Path) -> None:
+    schema = json.loads(pipeline_schema())
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    assert validator.is_valid(raw)
+    assert not validator.is_valid({**raw, "unknown": 1})
+    assert not validator.is_valid({**raw, "source": {**raw["source"], "min_interval_s": -1}})
 
 
 def test_every_secret_that_the_code_reads_is_listed() -> None:
@@ -44,7 +73,7 @@ def test_every_secret_that_the_code_reads_is_listed() -> None:
         if name in shared or name.removeprefix(f"{function}-") in own
     }
     assert read == {name for one in stack.values() for name in one["secrets"]}
-    section = OPERATIONS.split("## Secrets")[1].split("\n## ")[0]
+    section = read_page("secrets-and-accounts.md").split("## Secrets")[1].split("\n## ")[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     assert read == {name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)}
 
@@ -54,32 +83,32 @@ API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("schema", "example"), EXAMPLE.findall(API), ids=lambda text: text[:20].split("\n")[0])
-def test_the_examples_of_the_api_have_the_shapes_of_the_answers(schema: str, example: str) -> None:
+def test_the_examples_of_the_api_match_the_schemas(schema: str, example: str) -> None:
     validate(json.loads(example), schema)
 
 
 @pytest.mark.parametrize(
     "described", [fetch_batch.OPENAPI, train.OPENAPI, classify.OPENAPI], ids=lambda one: one["info"]["title"]
 )
-def test_the_api_tells_every_call(described: dict[str, Any]) -> None:
+def test_the_api_lists_every_call(described: dict[str, Any]) -> None:
     headings = "\n".join(line for line in API.splitlines() if line.startswith("### "))
     for path, calls in described["paths"].items():
         for method in calls.keys() & {"get", "post", "put", "delete"}:
-            told = f"`{method.upper()} {described['servers'][0]['url']}{path}`"
-            assert told in headings or f"| `{method.upper()} /function/NAME{path}` |" in API
+            heading = f"`{method.upper()} {described['servers'][0]['url']}{path}`"
+            assert heading in headings or f"| `{method.upper()} /function/NAME{path}` |" in API
 
 
-def test_the_api_tells_every_kind_of_problem() -> None:
-    kinds = {
-        one.kind for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.SabuesoError)
-    }
-    told = {
+def test_the_api_lists_every_kind_of_problem() -> None:
+    modules = (errors, classify_errors, fetch_batch_errors, train_errors)
+    values = [value for module in modules for value in vars(module).values()]
+    kinds = {value.kind for value in values if isinstance(value, type) and issubclass(value, errors.SabuesoError)}
+    listed = {
         kind
         for row in re.findall(r"^\| [45]\d\d \|(.*)\|", API, re.MULTILINE)
         for kind in re.findall(r"`([a-z-]+)`", row)
     }
-    # The rest ends as a status of an execution, not as an answer.
-    inner = {
+    # The others become a status of an execution, not an answer.
+    internal = {
         "bundle-refused",
         "source-unavailable",
         "source-exhausted",
@@ -87,4 +116,4 @@ def test_the_api_tells_every_kind_of_problem() -> None:
         "training-failed",
         "conflict",
     }
-    assert told == kinds - inner
+    assert listed == kinds - internal

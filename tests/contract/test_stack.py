@@ -1,6 +1,6 @@
-"""stack.yml and the images against what faas-cli, the watchdog and the code know.
+"""stack.yml and the images against faas-cli, the watchdog and the code.
 
-faas-cli lets unknown keys pass silently: what is misspelt must fail here.
+faas-cli ignores unknown keys, so a misspelt one must fail here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from common.settings import VARIABLES
+from common.settings import variables
+from generation.settings_table import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "stack.yml").read_text(encoding="utf-8"))
@@ -36,9 +37,9 @@ WATCHDOG = WATCHDOG_DURATIONS | {
     *("mode", "fprocess", "upstream_url", "http_upstream_url", "http_buffer_req_body", "port", "ready_path"),
     *("prefix_logs", "log_buffer_size", "log_callid", "suppress_lock"),
 }
-# Of the C library (gnu.org/software/libc, Memory Allocation Tunables); it passes over what it does not know.
+# Of the C library (gnu.org/software/libc, Memory Allocation Tunables), which ignores unknown values.
 LIBRARY = {"GLIBC_TUNABLES"}
-# Who may hold which secret; classify never holds a key of the store or the token.
+# The secrets of each function; classify never has a key of the store or the token.
 SECRETS = {
     "fetch-batch": {"train-token", "fetch-batch-s3-access-key", "fetch-batch-s3-secret-key"},
     "train": {"train-token", "bundle-key", "train-mlflow-password", "train-s3-access-key", "train-s3-secret-key"},
@@ -80,21 +81,21 @@ def test_a_function_is_built_by_the_one_dockerfile_from_the_one_context(name: st
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_maps_of_text_hold_text(name: str) -> None:
-    # YAML would make a number or a boolean of an unquoted 1 or true, which faas-cli refuses.
+    # Unquoted, YAML reads 1 and true as number and boolean, which faas-cli refuses.
     for part in ("environment", "annotations", "labels", "build_args"):
         wrong = {key: value for key, value in FUNCTIONS[name][part].items() if not isinstance(value, str)}
         assert not wrong, part
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_every_variable_is_known_to_somebody(name: str) -> None:
-    known = {one.name for one in VARIABLES} | WATCHDOG | LIBRARY
-    if name == "fetch-batch":  # pipeline files are resolved by it alone
+def test_every_variable_is_one_that_is_read(name: str) -> None:
+    known = variables(MODELS[name]).keys() | WATCHDOG | LIBRARY
+    if name == "fetch-batch":  # only it resolves pipeline files
         known |= _pipeline_variables()
     assert set(FUNCTIONS[name]["environment"]) <= known
 
 
-def test_fetch_batch_is_given_every_variable_that_a_pipeline_file_names() -> None:
+def test_fetch_batch_gets_every_variable_of_the_pipeline_files() -> None:
     assert _pipeline_variables() <= set(FUNCTIONS["fetch-batch"]["environment"])
 
 
@@ -106,7 +107,7 @@ def test_the_watchdog_can_read_its_durations(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_a_function_holds_its_secrets_and_no_more(name: str) -> None:
+def test_a_function_has_only_its_own_secrets(name: str) -> None:
     assert set(FUNCTIONS[name]["secrets"]) == SECRETS[name]
 
 
@@ -117,16 +118,16 @@ def test_train_is_not_limited_by_the_watchdog() -> None:
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_prometheus_and_the_platform_know_where_to_ask(name: str) -> None:
+def test_prometheus_and_the_platform_have_the_right_paths(name: str) -> None:
     annotations = FUNCTIONS[name]["annotations"]
     assert annotations["prometheus.io.scrape"] == "true"
     assert (annotations["prometheus.io.path"], annotations["prometheus.io.port"]) == ("/metrics", "8080")
-    # The watchdog's: they fail as soon as a replica is told to end, the function's own do not.
+    # The watchdog's paths fail as soon as a replica must end; the function's own do not.
     assert annotations["com.openfaas.health.http.path"] == "/_/health"
     assert annotations["com.openfaas.ready.http.path"] == "/_/ready"
 
 
-def test_a_function_outlives_the_watchdog_that_still_sends_it_calls() -> None:
+def test_a_function_lingers_while_the_watchdog_still_sends_calls() -> None:
     recipe = (ROOT / "functions" / "Dockerfile").read_text(encoding="utf-8")
     linger = re.search(r"SABUESO_LINGER_S=(\d+)", recipe)
     assert linger
@@ -141,13 +142,13 @@ def test_the_root_is_read_only_and_scratch_is_in_tmp() -> None:
         assert function["environment"]["SABUESO_SCRATCH"].startswith("/tmp/"), name
 
 
-def test_fetch_batch_alone_is_called_by_the_clock() -> None:
+def test_only_fetch_batch_has_a_schedule() -> None:
     assert FUNCTIONS["fetch-batch"]["annotations"]["topic"] == "cron-function"
     assert len(FUNCTIONS["fetch-batch"]["annotations"]["schedule"].split()) == 5
     assert all("topic" not in FUNCTIONS[name]["annotations"] for name in ("train", "classify"))
 
 
-def test_images_install_what_the_lock_says() -> None:
+def test_images_install_the_locked_versions() -> None:
     locked = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
     versions = {(package["name"], package.get("version")) for package in locked}
     files = [*(ROOT / "functions" / "requirements").glob("*.txt"), ROOT / "infra" / "mlflow" / "requirements.txt"]
@@ -167,7 +168,7 @@ def test_classify_installs_no_training_registry_or_store_library() -> None:
     assert len(listed) < 30
 
 
-def test_requires_python_holds_the_python_of_the_images() -> None:
+def test_requires_python_includes_the_python_of_the_images() -> None:
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
     low, high = (tuple(map(int, bound.strip("<>=").split("."))) for bound in wanted.split(","))
     for file in ("functions/Dockerfile", "infra/mlflow/Dockerfile"):

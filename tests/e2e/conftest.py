@@ -1,4 +1,4 @@
-"""A whole system, started as `scripts/demo` starts it, kept for the tests of this folder."""
+"""A system started by `scripts/demo`, shared by the tests of this folder."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from ports import free_port
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 START_S, ANSWER_S = 900, 120
-# Enough for answers well above chance.
+# Enough epochs for an accuracy well above chance.
 REAL_EPOCHS, MADE_UP_EPOCHS = "covertype=4,pets=8", "covertype=4,pets=14"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of a real gateway where there is none; pytest_terminal_summary says why."""
-    out = [item for item in items if item.get_closest_marker("openfaas")] if why_no_openfaas() else []
-    if out:
-        config.hook.pytest_deselected(items=out)
-        items[:] = [item for item in items if item not in out]
+    """Deselect the tests of a real gateway if there is none; pytest_terminal_summary says why."""
+    deselected = [item for item in items if item.get_closest_marker("openfaas")] if why_no_openfaas() else []
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if why := why_no_openfaas():
-        terminalreporter.write_line(f"Tests on a real OpenFaaS gateway are left out: {why} (docs/openfaas.md)")
+        terminalreporter.write_line(f"Tests on a real OpenFaaS gateway are deselected: {why} (CONTRIBUTING.md)")
 
 
 @dataclass
 class Demo:
-    """A running scripts/demo: its process, where it listens, and what it has said."""
+    """A running scripts/demo: its process, its port, and the lines of its stderr."""
 
     process: subprocess.Popen[str]
     home: Path
     port: int
     options: tuple[str, ...] = ()
     extra: dict[str, str] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
-    listener: threading.Thread | None = None
+    lines: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
 
     @property
     def gateway(self) -> str:
@@ -63,13 +63,13 @@ class Demo:
         return {"Authorization": f"Bearer {(self.home / 'secrets' / 'train-token').read_text().strip()}"}
 
     def line_with(self, text: str) -> str:
-        return next(line for line in self.said if text in line)
+        return next(line for line in self.lines if text in line)
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
         code = self.process.wait(ANSWER_S)
-        assert self.listener is not None and self.process.stderr is not None
-        self.listener.join(ANSWER_S)
+        assert self.reader is not None and self.process.stderr is not None
+        self.reader.join(ANSWER_S)
         self.process.stderr.close()
         return code
 
@@ -80,42 +80,42 @@ def demo_command(home: Path, port: int, *options: str) -> tuple[list[str], dict[
 
 
 def start_demo(home: Path, port: int, *options: str, **extra: str) -> Demo:
-    """Start it and wait until it keeps serving."""
+    """Start the demo and wait until it serves."""
     command, environment = demo_command(home, port, *options)
     process = subprocess.Popen(command, env={**environment, **extra}, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     demo = Demo(process, home, port, options, extra)
     serving = threading.Event()
 
-    def listen() -> None:
+    def read_lines() -> None:
         assert process.stderr is not None
         for line in process.stderr:
-            demo.said.append(line.rstrip())
-            if "It keeps serving" in line:
+            demo.lines.append(line.rstrip())
+            if "Ctrl-C stops everything" in line:
                 serving.set()
 
-    demo.listener = threading.Thread(target=listen, daemon=True)
-    demo.listener.start()
+    demo.reader = threading.Thread(target=read_lines, daemon=True)
+    demo.reader.start()
     until = time.monotonic() + START_S
     while not serving.wait(0.5):
         if process.poll() is not None or time.monotonic() > until:
             process.kill()
-            pytest.fail("the demo did not come to serve:\n" + "\n".join(demo.said))
+            pytest.fail("the demo does not serve:\n" + "\n".join(demo.lines))
     return demo
 
 
 @pytest.fixture(scope="session")
 def real_data() -> dict[str, Path]:
-    """Rows and photographs beside the project, where they are; empty elsewhere (then the demo data serve)."""
-    found = {}
+    """Real rows and photographs beside the project, if they exist; else the demo makes up its data."""
+    data = {}
     if (SHARED / "covertype" / "covertype.csv.gz").exists():
-        found["csv"] = SHARED / "covertype" / "covertype.csv.gz"
+        data["csv"] = SHARED / "covertype" / "covertype.csv.gz"
     if (SHARED / "pets" / "train").is_dir():
-        found["pets"] = SHARED / "pets" / "train"
-    return found
+        data["pets"] = SHARED / "pets" / "train"
+    return data
 
 
 def pipelines_with_a_low_gate(folder: Path) -> Path:
-    """The shipped pipelines, but any first version passes: how good it is depends on how busy the machine is."""
+    """The shipped pipelines with a gate that any first version passes: a busy machine may train a worse one."""
     folder.mkdir()
     for file in (ROOT / "functions" / "pipelines").glob("*.toml"):
         (folder / file.name).write_text(re.sub(r"(?m)^floor = .*$", "floor = 0.01", file.read_text()))
@@ -124,7 +124,7 @@ def pipelines_with_a_low_gate(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory, real_data: dict[str, Path]) -> Iterator[Demo]:
-    """A system that has collected, trained and keeps serving, on real data where they exist."""
+    """A demo that has collected, trained and serves, on real data if they exist."""
     folder = tmp_path_factory.mktemp("demo")
     options = ["--csv", str(real_data["csv"]), "--window", "1"] if "csv" in real_data else ["--window", "1"]
     extra = {
@@ -139,11 +139,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory, real_data: dict[str, Path]) -
         running.stop()
 
 
-def wait_for(get: str, holds: Callable[[Any], bool], seconds: float = 300) -> Any:
-    """The first answer of a GET for which it holds."""
+def wait_for(url: str, holds: Callable[[Any], bool], seconds: float = 300) -> Any:
+    """The first answer of a GET for which `holds` is true."""
     until = time.monotonic() + seconds
-    while not holds(found := requests.get(get, timeout=30).json()):
+    while not holds(body := requests.get(url, timeout=30).json()):
         if time.monotonic() > until:
-            pytest.fail(f"{get}: not in {seconds} s; last answer: {found}")
+            pytest.fail(f"{url}: not within {seconds} s; last answer: {body}")
         time.sleep(0.2)
-    return found
+    return body

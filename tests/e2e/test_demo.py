@@ -1,4 +1,4 @@
-"""scripts/demo with wrong sources: each pipeline reports its own reason, and none keeps the others from serving."""
+"""scripts/demo with unusable sources: each pipeline reports its own reason and stops no other."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ image_size = 32
 [gate]
 floor = 0.01
 """
-BATCHES = """name = "away"
+BATCHES = """name = "down"
 kind = "tabular"
-title = { en = "Nobody answers" }
+title = { en = "No service there" }
 [source]
 type = "batch-api"
 url = "http://127.0.0.1:9"
@@ -56,19 +56,19 @@ labels = [{ value = "small" }, { value = "large" }]
 
 
 def flowers(name: str, path: Path) -> str:
-    found = FLOWERS.replace('name = "flowers"', f'name = "{name}"', 1)
-    return found.replace("${FLOWERS_SOURCE:-/nowhere/flowers.csv}", str(path)).replace("_fetch = 40", "_fetch = 1000")
+    text = FLOWERS.replace('name = "flowers"', f'name = "{name}"', 1)
+    return text.replace("${FLOWERS_SOURCE:-/nowhere/flowers.csv}", str(path)).replace("_fetch = 40", "_fetch = 1000")
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a zip in the form of the well-known one: train/cats, train/dogs, and others for validation."""
+    """The URL of a zip laid out like the public cats_and_dogs_filtered.zip, with folders train and validation."""
     folder = tmp_path_factory.mktemp("archive")
     drawn = draw_folders(folder / "drawn", 30)
-    with zipfile.ZipFile(folder / "cats_and_dogs_filtered.zip", "w") as pack:
+    with zipfile.ZipFile(folder / "cats_and_dogs_filtered.zip", "w") as target:
         for file in sorted(drawn.rglob("*.png")):
-            part = "validation" if int(file.stem) % 5 == 0 else "train"
-            pack.write(file, f"cats_and_dogs_filtered/{part}/{file.parent.name}s/{file.parent.name}.{file.name}")
+            split = "validation" if int(file.stem) % 5 == 0 else "train"
+            target.write(file, f"cats_and_dogs_filtered/{split}/{file.parent.name}s/{file.parent.name}.{file.name}")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(folder)))
     Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/cats_and_dogs_filtered.zip"
@@ -78,14 +78,14 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory: pytest.TempPathFactory, archive: str) -> tuple[int, dict[str, Any], str]:
-    """`scripts/demo --check` on five pipelines, two of them in order: its exit code, its last line, what it said."""
+    """`scripts/demo --check` on five pipelines, two of them usable: exit code, last line, stderr."""
     home = tmp_path_factory.mktemp("demo")
     too_long = [[str(101 + number), *row[1:]] for number, row in enumerate(flower_rows(60))]
     draw_folders(home / "named", 2)
     for label, name in (("cat", "Katzen"), ("dog", "Hunde")):
         (home / "named" / label).rename(home / "named" / name)
     texts = {
-        "away": BATCHES,
+        "down": BATCHES,
         "flowers": flowers("flowers", write_csv(home / "rows.csv", flower_rows(300))),
         "too-long": flowers("too-long", write_csv(home / "long.csv", too_long)),
         "drawn": PICTURES.replace("NAME", "drawn").replace("PATH", "${PETS_SOURCE}"),
@@ -95,41 +95,41 @@ def checked(tmp_path_factory: pytest.TempPathFactory, archive: str) -> tuple[int
     for name, text in texts.items():
         (home / "pipelines" / f"{name}.toml").write_text(text)
     command, environment = demo_command(home / "home", free_port(), "--check")
-    own = {"SABUESO_PIPELINES": str(home / "pipelines"), "SABUESO_EPOCHS": "flowers=6,drawn=2"}
-    # Named, so that the demo makes no data of its own.
-    own |= {"COVERTYPE_API_URL": "http://127.0.0.1:9", "PETS_SOURCE": archive}
+    extra = {"SABUESO_PIPELINES": str(home / "pipelines"), "SABUESO_EPOCHS": "flowers=6,drawn=2"}
+    # With these set the demo makes up no data.
+    extra |= {"COVERTYPE_API_URL": "http://127.0.0.1:9", "PETS_SOURCE": archive}
     done = subprocess.run(
-        command, env={**environment, **own}, capture_output=True, text=True, timeout=550, cwd=ROOT, check=False
+        command, env={**environment, **extra}, capture_output=True, text=True, timeout=550, cwd=ROOT, check=False
     )
     assert done.stdout.strip(), done.stderr
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
-def test_what_is_in_order_is_trained_and_serves_beside_what_is_not(checked: tuple[int, dict[str, Any], str]) -> None:
-    code, last, said = checked
+def test_usable_pipelines_are_trained_and_serve_beside_unusable_ones(checked: tuple[int, dict[str, Any], str]) -> None:
+    code, last, stderr = checked
     validate(last, "demo_check")
     assert code == 1
     for name in ("flowers", "drawn"):
-        found = last["pipelines"][name]
-        assert (found["decision"], found["reason"]) == ("promoted", None), said
-        assert found["seconds"]["classify"] > 0
-    assert {name for name, found in last["pipelines"].items() if found["reason"]} == {"away", "named", "too-long"}
+        result = last["pipelines"][name]
+        assert (result["decision"], result["reason"]) == ("promoted", None), stderr
+        assert result["seconds"]["classify"] > 0
+    assert {name for name, result in last["pipelines"].items() if result["reason"]} == {"down", "named", "too-long"}
 
 
-def test_each_source_that_cant_be_used_is_told_with_what_is_there(checked: tuple[int, dict[str, Any], str]) -> None:
-    _, last, said = checked
-    reasons = {name: found["reason"] for name, found in last["pipelines"].items()}
-    assert "no connection to http://127.0.0.1:9" in reasons["away"]
+def test_each_unusable_source_is_reported_with_its_contents(checked: tuple[int, dict[str, Any], str]) -> None:
+    _, last, stderr = checked
+    reasons = {name: result["reason"] for name, result in last["pipelines"].items()}
+    assert "no connection to http://127.0.0.1:9" in reasons["down"]
     assert "no pictures in folders named cat, cats, dog, dogs; there are 4 pictures: 2 in " in reasons["named"]
     assert "2 in Katzen" in reasons["named"]
-    assert "there are no examples to learn from; petal: " in reasons["too-long"]
-    assert all(last["pipelines"][name]["examples"] == 0 for name in ("away", "named", "too-long"))
-    assert all(f"! {name}: {reason}" in said for name, reason in reasons.items() if reason)
+    assert "no examples to learn from; petal: " in reasons["too-long"]
+    assert all(last["pipelines"][name]["examples"] == 0 for name in ("down", "named", "too-long"))
+    assert all(f"! {name}: {reason}" in stderr for name, reason in reasons.items() if reason)
 
 
-def test_the_example_is_a_picture_that_was_collected_of_the_pipeline_itself(
+def test_the_shown_example_is_a_collected_picture(
     checked: tuple[int, dict[str, Any], str],
 ) -> None:
-    said = checked[2]
-    [line] = [line for line in said.splitlines() if line.startswith("  drawn: ") and " is '" in line]
+    stderr = checked[2]
+    [line] = [line for line in stderr.splitlines() if line.startswith("  drawn: ") and " is '" in line]
     assert line.split()[1].startswith(("cats_and_dogs_filtered/train/", "cats_and_dogs_filtered/validation/"))

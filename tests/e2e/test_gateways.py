@@ -1,6 +1,6 @@
-"""One contract for both worlds: stack.yml on the local gateway, and on a real OpenFaaS where OPENFAAS_URL names one.
+"""The same behaviour on both gateways: the local one, and a real OpenFaaS if OPENFAAS_URL is set.
 
-The tests run in their order on one system: deployed, collecting by the clock, training, serving, and then broken.
+The tests run in their order on one system: it is deployed, collects by cron, trains and serves; then it is disturbed.
 """
 
 from __future__ import annotations
@@ -15,76 +15,76 @@ import requests
 
 from asking import samples
 from conftest import wait_until
-from deployment.smoke import a_picture, example_row, smoke
-from gateways import MIN_INTERVAL_S, LocalGateway, OnAGateway, Openfaas
+from deployment.smoke import example_row, make_picture, smoke
+from gateways import MIN_INTERVAL_S, GatewayDeployment, LocalGateway, Openfaas
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.timeout(1800)]
 
 ENDED_S = 420
 CLIENTS = 4
-# Until a gateway has a replica again it says so in these ways, or closes the connection; none of them is an answer.
-NOT_NOW = (404, 500, 502, 503, 504)
+# How a gateway without a replica answers, if it does not close the connection.
+NO_REPLICA = (404, 500, 502, 503, 504)
 
 
 @pytest.fixture(scope="module", params=["local", pytest.param("openfaas", marks=pytest.mark.openfaas)])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnAGateway]:
-    """Deployed, and nothing asked yet."""
+def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayDeployment]:
+    """Deployed, before any request."""
     kind = {"local": LocalGateway, "openfaas": Openfaas}[request.param]
-    found = kind(tmp_path_factory.mktemp(request.param))
+    deployed = kind(tmp_path_factory.mktemp(request.param))
     try:
-        found.start()
-        yield found
+        deployed.start()
+        yield deployed
     finally:
-        found.stop()
+        deployed.stop()
 
 
-def executions(world: OnAGateway, function: str, pipeline: str = "covertype") -> list[dict[str, Any]]:
-    told = answered(world, "GET", f"{function}/{pipeline}").json()
-    return list(told["executions" if function == "fetch-batch" else "history"])
+def executions(system: GatewayDeployment, function: str, pipeline: str = "covertype") -> list[dict[str, Any]]:
+    status = send(system, "GET", f"{function}/{pipeline}").json()
+    return list(status["executions" if function == "fetch-batch" else "history"])
 
 
-def answered(world: OnAGateway, method: str, path: str, seconds: float = 120, **given: Any) -> requests.Response:
-    """What a function itself answers, as a client gets it that asks again while there is no replica."""
-    until, told = time.monotonic() + seconds, ""
+def send(system: GatewayDeployment, method: str, path: str, seconds: float = 120, **options: Any) -> requests.Response:
+    """The answer of a function itself; retries while there is no replica."""
+    until, last = time.monotonic() + seconds, ""
     while time.monotonic() < until:
         try:
-            answer = requests.request(method, world.url(path), timeout=10, **given)
+            answer = requests.request(method, system.url(path), timeout=10, **options)
         except requests.RequestException as error:
-            told = type(error).__name__
+            last = type(error).__name__
         else:
-            if answer.status_code not in NOT_NOW or answer.headers.get("X-Request-Id"):
+            if answer.status_code not in NO_REPLICA or answer.headers.get("X-Request-Id"):
                 return answer
-            told = f"{answer.status_code} {answer.text[:200]}"
+            last = f"{answer.status_code} {answer.text[:200]}"
         time.sleep(0.1)
-    pytest.fail(f"{method} {path}: no answer in {seconds} s; last: {told}")
+    pytest.fail(f"{method} {path}: no answer in {seconds} s; last: {last}")
 
 
-def train_ended(world: OnAGateway, identity: str, pipeline: str = "covertype") -> dict[str, Any]:
-    """The record of that training once it has ended, in whatever way."""
+def wait_for_end(system: GatewayDeployment, identity: str, pipeline: str = "covertype") -> dict[str, Any]:
+    """The record of a training after its end."""
     until = time.monotonic() + ENDED_S
     while time.monotonic() < until:
-        for one in executions(world, "train", pipeline):
-            if one["id"] == identity and one["state"] != "running":
-                return one
+        for record in executions(system, "train", pipeline):
+            if record["id"] == identity and record["state"] != "running":
+                return record
         time.sleep(0.3)
-    pytest.fail(f"training {identity} of {pipeline} did not end: {executions(world, 'train', pipeline)[:2]}")
+    pytest.fail(f"training {identity} of {pipeline} did not end: {executions(system, 'train', pipeline)[:2]}")
 
 
-def until_train(world: OnAGateway, holds: Any, what: str, pipeline: str = "covertype") -> dict[str, Any]:
+def wait_for_train(system: GatewayDeployment, holds: Any, what: str, pipeline: str = "covertype") -> dict[str, Any]:
     until = time.monotonic() + ENDED_S
     while time.monotonic() < until:
-        told: dict[str, Any] = answered(world, "GET", f"train/{pipeline}").json()
-        if holds(told):
-            return told
+        status: dict[str, Any] = send(system, "GET", f"train/{pipeline}").json()
+        if holds(status):
+            return status
         time.sleep(0.2)
-    pytest.fail(f"train/{pipeline} never {what}: {told}")
+    pytest.fail(f"train/{pipeline} never {what}: {status}")
 
 
-def force(world: OnAGateway) -> str:
-    """Start a training; one that a tick began before is waited for."""
+def force_training(system: GatewayDeployment) -> str:
+    """Start a forced training, after the end of one that a tick began."""
     until = time.monotonic() + ENDED_S
     while time.monotonic() < until:
-        answer = answered(world, "POST", "train/covertype", json={"force": True}, headers=world.token())
+        answer = send(system, "POST", "train/covertype", json={"force": True}, headers=system.token())
         if answer.status_code == 202:
             return str(answer.json()["id"])
         assert answer.status_code == 409, answer.text
@@ -92,117 +92,121 @@ def force(world: OnAGateway) -> str:
     pytest.fail("a training runs for ever")
 
 
-def test_the_functions_are_deployed_as_stack_yml_says(world: OnAGateway) -> None:
-    listed = {one["name"]: one for one in world.listed()}
+def test_the_functions_are_deployed_as_stack_yml_says(system: GatewayDeployment) -> None:
+    listed = {one["name"]: one for one in system.list_functions()}
     assert {"fetch-batch", "train", "classify"} <= set(listed)
-    for name, one in world.stack().items():
+    for name, one in system.stack().items():
         assert listed[name]["replicas"] >= 1
         assert f"/{name}:" in listed[name]["image"]
         shown = listed[name].get("annotations") or {}
         assert shown.get("com.openfaas.ready.http.path") == one.annotations["com.openfaas.ready.http.path"]
-        wait_until(lambda name=name: answered(world, "GET", f"{name}/readyz").status_code == 200, 120)
-    assert smoke(world.gateway, no_model=True) == 0
+        wait_until(lambda name=name: send(system, "GET", f"{name}/readyz").status_code == 200, 120)
+    assert smoke(system.gateway, no_model=True) == 0
 
 
-def test_the_clock_calls_fetch_batch(world: OnAGateway) -> None:
+def test_cron_calls_fetch_batch(system: GatewayDeployment) -> None:
     until = time.monotonic() + 150
-    while not (found := executions(world, "fetch-batch")):
+    while not (fetches := executions(system, "fetch-batch")):
         assert time.monotonic() < until, "no tick in 150 s"
         time.sleep(0.5)
-    assert found[0]["state"] in ("running", "finished")
+    assert fetches[0]["state"] in ("running", "finished")
 
 
-def test_who_has_no_token_can_only_do_what_the_clock_does_and_no_more_often(world: OnAGateway) -> None:
-    before, began = len(world.source.given), time.monotonic()
-    told = [answered(world, "POST", "fetch-batch/covertype", data=b"{}").json()["results"][0] for _ in range(12)]
+def test_without_a_token_only_fetches_are_allowed_at_their_interval(
+    system: GatewayDeployment,
+) -> None:
+    before, began = len(system.source.given), time.monotonic()
+    results = [send(system, "POST", "fetch-batch/covertype", data=b"{}").json()["results"][0] for _ in range(12)]
     took = time.monotonic() - began
-    given = len(world.source.given) - before
-    assert given <= took / MIN_INTERVAL_S + 2, (given, took)  # one of ours, perhaps one of the clock's
-    assert "too-soon" in {one["status"] for one in told}
+    batches = len(system.source.given) - before
+    assert batches <= took / MIN_INTERVAL_S + 2, (batches, took)  # one of ours, perhaps one of cron's
+    assert "too-soon" in {result["status"] for result in results}
     for call in ("", "/cancel", "/promote", "/rollback"):
-        assert answered(world, "POST", f"train/covertype{call}", json={}).status_code == 401
+        assert send(system, "POST", f"train/covertype{call}", json={}).status_code == 401
     wrong = {"Authorization": "Bearer not-it"}
-    assert answered(world, "POST", "train/covertype", json={}, headers=wrong).status_code == 401
+    assert send(system, "POST", "train/covertype", json={}, headers=wrong).status_code == 401
 
 
-def test_a_collection_becomes_complete_and_nothing_is_lost(world: OnAGateway) -> None:
+def test_the_collection_completes_and_loses_nothing(system: GatewayDeployment) -> None:
     until = time.monotonic() + 300
-    while not answered(world, "GET", "fetch-batch/covertype").json()["complete"]:
+    while not send(system, "GET", "fetch-batch/covertype").json()["complete"]:
         assert time.monotonic() < until, "the collection did not become complete"
-        answered(world, "POST", "fetch-batch/covertype")
+        send(system, "POST", "fetch-batch/covertype")
         time.sleep(0.5)
-    told = answered(world, "GET", "fetch-batch/covertype").json()
-    assert (told["lost_answers"], told["missing_batches"]) == (0, [])
-    assert sorted(samples(world).values()) == sorted(set(world.source.given))
+    status = send(system, "GET", "fetch-batch/covertype").json()
+    assert (status["lost_answers"], status["missing_batches"]) == (0, [])
+    assert sorted(samples(system).values()) == sorted(set(system.source.given))
 
 
-def test_a_complete_collection_is_trained_by_itself_and_serves(world: OnAGateway) -> None:
-    first = until_train(world, lambda one: one["id"] is not None, "began")
+def test_a_complete_collection_triggers_a_training_whose_version_serves(system: GatewayDeployment) -> None:
+    first = wait_for_train(system, lambda one: one["id"] is not None, "began")
     if first["state"] == "running":
-        busy = answered(world, "POST", "train/covertype", json={}, headers=world.token())
+        busy = send(system, "POST", "train/covertype", json={}, headers=system.token())
         assert busy.status_code in (202, 409)  # it may have ended between the two calls
-    done = train_ended(world, executions(world, "train")[-1]["id"])
+    done = wait_for_end(system, executions(system, "train")[-1]["id"])
     assert (done["state"], done["decision"]) == ("finished", "promoted")
     version = done["version"]
     until = time.monotonic() + 60
-    while answered(world, "GET", "classify/covertype").status_code == 503:
+    while send(system, "GET", "classify/covertype").status_code == 503:
         assert time.monotonic() < until
-    card = answered(world, "GET", "classify/covertype").json()
+    card = send(system, "GET", "classify/covertype").json()
     assert (card["model"]["version"], card["made_up"]) == (version, True)
-    answer = answered(world, "POST", "classify/covertype", json=example_row(card)).json()
+    answer = send(system, "POST", "classify/covertype", json=example_row(card)).json()
     assert answer["predictions"][0]["label"] in {one["value"] for one in card["labels"]}
 
 
-def test_a_picture_is_classified(world: OnAGateway) -> None:
+def test_a_picture_is_classified(system: GatewayDeployment) -> None:
     until = time.monotonic() + 300
-    while not executions(world, "train", "pets"):
+    while not executions(system, "train", "pets"):
         assert time.monotonic() < until, "the pictures were not trained"
-        answered(world, "POST", "fetch-batch/pets")
+        send(system, "POST", "fetch-batch/pets")
         time.sleep(0.5)
-    done = train_ended(world, executions(world, "train", "pets")[-1]["id"], "pets")
+    done = wait_for_end(system, executions(system, "train", "pets")[-1]["id"], "pets")
     assert (done["state"], done["decision"]) == ("finished", "promoted"), done["reason"]
     until = time.monotonic() + 60
-    while answered(world, "GET", "classify/pets").status_code == 503:
+    while send(system, "GET", "classify/pets").status_code == 503:
         assert time.monotonic() < until, "the version does not serve"
-    picture = {"data": a_picture(), "headers": {"Content-Type": "image/png"}}
-    answer = answered(world, "POST", "classify/pets", **picture).json()
+    picture = {"data": make_picture(), "headers": {"Content-Type": "image/png"}}
+    answer = send(system, "POST", "classify/pets", **picture).json()
     assert answer["predictions"][0]["label"] in ("cat", "dog")
-    assert smoke(world.gateway) == 0
+    assert smoke(system.gateway) == 0
 
 
-def test_an_asynchronous_call_that_is_delivered_twice_trains_once_and_can_be_cancelled(world: OnAGateway) -> None:
-    before = [one["id"] for one in executions(world, "train")]
+def test_an_asynchronous_call_delivered_twice_trains_once_and_can_be_cancelled(system: GatewayDeployment) -> None:
+    before = [one["id"] for one in executions(system, "train")]
     for _ in range(2):
-        later = requests.post(world.later("train/covertype"), json={"force": True}, headers=world.token(), timeout=30)
-        assert (later.status_code, bool(later.headers["X-Call-Id"])) == (202, True)
-    running = until_train(world, lambda one: one["id"] not in before and "epoch" in one["stage"], "ran")
-    stopped = answered(world, "POST", "train/covertype/cancel", headers=world.token())
+        accepted = requests.post(
+            system.async_url("train/covertype"), json={"force": True}, headers=system.token(), timeout=30
+        )
+        assert (accepted.status_code, bool(accepted.headers["X-Call-Id"])) == (202, True)
+    running = wait_for_train(system, lambda one: one["id"] not in before and "epoch" in one["stage"], "ran")
+    stopped = send(system, "POST", "train/covertype/cancel", headers=system.token())
     assert stopped.status_code == 200
-    assert train_ended(world, running["id"])["state"] == "cancelled"
-    assert requests.get(world.later("train/covertype"), timeout=30).status_code == 405
-    large = requests.post(world.later("train/covertype"), data=b" " * 256_001, headers=world.token(), timeout=30)
+    assert wait_for_end(system, running["id"])["state"] == "cancelled"
+    assert requests.get(system.async_url("train/covertype"), timeout=30).status_code == 405
+    large = requests.post(system.async_url("train/covertype"), data=b" " * 256_001, headers=system.token(), timeout=30)
     assert large.status_code == 500
-    new = [one["id"] for one in executions(world, "train") if one["id"] not in before]
+    new = [one["id"] for one in executions(system, "train") if one["id"] not in before]
     assert new == [running["id"]]
 
 
-def test_a_new_token_counts_at_once_and_the_old_one_no_more(world: OnAGateway) -> None:
-    old = world.token()
-    world.set_secret("train-token", "another-token-that-was-made-today")
-    until = time.monotonic() + 150  # a kubelet hands secrets on once a minute
-    while answered(world, "POST", "train/covertype/promote", json={"version": 1}, headers=old).status_code != 401:
-        assert time.monotonic() < until, "the old token counts still"
+def test_a_new_token_replaces_the_old_one(system: GatewayDeployment) -> None:
+    old = system.token()
+    system.set_secret("train-token", "a-new-token")
+    until = time.monotonic() + 150  # a kubelet updates secrets once a minute
+    while send(system, "POST", "train/covertype/promote", json={"version": 1}, headers=old).status_code != 401:
+        assert time.monotonic() < until, "the old token is still accepted"
         time.sleep(0.5)
-    again = answered(world, "POST", "train/covertype/promote", json={"version": 1}, headers=world.token())
+    again = send(system, "POST", "train/covertype/promote", json={"version": 1}, headers=system.token())
     assert again.status_code == 200, again.text
 
 
 class Clients:
-    """Ask classify without a pause, and again where there was no answer; `wrong` are answers that no one may get."""
+    """Clients that call classify without a pause and retry without an answer. `wrong`: answers that must not happen."""
 
-    def __init__(self, world: OnAGateway, row: dict[str, Any], labels: set[str]) -> None:
-        self.world, self.row, self.labels = world, row, labels
-        self.asked = self.got = 0
+    def __init__(self, system: GatewayDeployment, row: dict[str, Any], labels: set[str]) -> None:
+        self.system, self.row, self.labels = system, row, labels
+        self.sent = self.answered = 0
         self.wrong: list[str] = []
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(CLIENTS)]
@@ -220,50 +224,50 @@ class Clients:
     def _run(self) -> None:
         while not self._stop.is_set():
             with self._lock:
-                self.asked += 1
+                self.sent += 1
             try:
-                answer = answered(self.world, "POST", "classify/covertype", 150, json=self.row)
+                answer = send(self.system, "POST", "classify/covertype", 150, json=self.row)
                 body = answer.json()
                 if answer.status_code != 200 or set(body["predictions"][0]["probabilities"]) != self.labels:
                     self.wrong.append(f"{answer.status_code} {answer.text[:200]}")
             except Exception as error:
                 self.wrong.append(repr(error))
             with self._lock:
-                self.got += 1
+                self.answered += 1
 
 
-def test_every_question_is_answered_while_classify_is_redeployed(world: OnAGateway) -> None:
-    card = answered(world, "GET", "classify/covertype").json()
-    with Clients(world, example_row(card), {one["value"] for one in card["labels"]}) as clients:
-        wait_until(lambda: clients.got >= 20)
-        before = clients.got
-        world.redeploy("classify", SABUESO_QUEUE_S="3")
-        after = clients.got
+def test_every_request_is_answered_while_classify_is_redeployed(system: GatewayDeployment) -> None:
+    card = send(system, "GET", "classify/covertype").json()
+    with Clients(system, example_row(card), {one["value"] for one in card["labels"]}) as clients:
+        wait_until(lambda: clients.answered >= 20)
+        before = clients.answered
+        system.redeploy("classify", SABUESO_QUEUE_S="3")
+        after = clients.answered
         until = time.monotonic() + 60
-        while clients.got < after + 50:
-            assert time.monotonic() < until, "nobody is answered after the redeploy"
+        while clients.answered < after + 50:
+            assert time.monotonic() < until, "no request is answered after the redeploy"
             time.sleep(0.1)
     assert before >= 20
     assert clients.wrong == []
-    assert clients.got == clients.asked
+    assert clients.answered == clients.sent
 
 
-def test_a_training_that_a_redeploy_interrupts_is_taken_up_by_the_clock(world: OnAGateway) -> None:
-    world.redeploy("train", SABUESO_EPOCHS="covertype=8")  # it must run still when the redeployment strikes
-    identity = force(world)
-    until_train(world, lambda one: one["id"] == identity and "epoch" in one["stage"], "came to its epochs")
-    world.redeploy("train", SABUESO_EPOCHS="covertype=8", SABUESO_QUEUE_S="3")
-    assert train_ended(world, identity)["state"] == "interrupted"
-    taken = until_train(world, lambda one: one["resumed_from"] == identity, "taken up")
-    assert train_ended(world, taken["id"])["state"] == "finished"
+def test_a_training_interrupted_by_a_redeploy_is_resumed_by_cron(system: GatewayDeployment) -> None:
+    system.redeploy("train", SABUESO_EPOCHS="covertype=8")  # it must still run when train is deployed again
+    identity = force_training(system)
+    wait_for_train(system, lambda one: one["id"] == identity and "epoch" in one["stage"], "reached its epochs")
+    system.redeploy("train", SABUESO_EPOCHS="covertype=8", SABUESO_QUEUE_S="3")
+    assert wait_for_end(system, identity)["state"] == "interrupted"
+    resumed = wait_for_train(system, lambda one: one["resumed_from"] == identity, "resumed it")
+    assert wait_for_end(system, resumed["id"])["state"] == "finished"
 
 
-def test_a_training_that_needs_too_much_memory_ends_and_the_function_lives_on(world: OnAGateway) -> None:
-    world.redeploy("train", memory_mb=300)
-    identity = force(world)
-    done = train_ended(world, identity)
-    assert done["state"] in ("out-of-memory", "interrupted"), done  # stopped by its parent, or by the kernel
-    assert answered(world, "GET", "train/covertype").status_code == 200
-    world.redeploy("train")
-    assert train_ended(world, force(world))["state"] == "finished"
-    assert answered(world, "GET", "fetch-batch/covertype").json()["lost_answers"] == 0
+def test_a_training_without_enough_memory_ends_and_train_keeps_answering(system: GatewayDeployment) -> None:
+    system.redeploy("train", memory_mb=300)
+    identity = force_training(system)
+    done = wait_for_end(system, identity)
+    assert done["state"] in ("out-of-memory", "interrupted"), done  # stopped by its supervisor, or by the kernel
+    assert send(system, "GET", "train/covertype").status_code == 200
+    system.redeploy("train")
+    assert wait_for_end(system, force_training(system))["state"] == "finished"
+    assert send(system, "GET", "fetch-batch/covertype").json()["lost_answers"] == 0

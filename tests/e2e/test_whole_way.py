@@ -1,4 +1,4 @@
-"""The whole way, as a user goes it: collect, train, classify through the local gateway; then break it."""
+"""What a user does: collect, train and classify through the local gateway; then services are stopped and killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from e2e.conftest import ANSWER_S, ROOT, START_S, Demo, demo_command, wait_for
 from ports import free_port
 from shapes import validate
 
-# pytest's clock counts fixtures too: the first test waits for the demo.
+# The time limit includes fixtures: the first test waits for the demo.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(START_S + 600)]
 
 
@@ -36,15 +36,15 @@ def example_row(demo: Demo) -> dict[str, object]:
 
 
 def job_of(demo: Demo, pipeline: str) -> psutil.Process:
-    """The training's own process, among those that the demo started."""
+    """The process of the pipeline's training job."""
     for process in psutil.Process(demo.process.pid).children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # it has just ended
+        with contextlib.suppress(psutil.Error):  # the process has just ended
             if process.cmdline()[1:4] == ["-m", "train.job", pipeline]:
                 return process
     pytest.fail(f"no job of {pipeline} runs")
 
 
-def test_ten_batches_are_collected_and_none_is_lost(demo: Demo) -> None:
+def test_all_ten_batches_are_collected_without_loss(demo: Demo) -> None:
     state = valid(requests.get(demo.url("fetch-batch/covertype"), timeout=60), "fetch_status")
     assert state["complete"] is True
     assert [batch["number"] for batch in state["batches"]] == list(range(1, 11))
@@ -54,7 +54,7 @@ def test_ten_batches_are_collected_and_none_is_lost(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize("name", ["covertype", "pets"])
-def test_a_version_was_trained_and_serves_with_its_model_card(demo: Demo, name: str) -> None:
+def test_a_trained_version_serves_with_its_model_card(demo: Demo, name: str) -> None:
     status = valid(requests.get(demo.url(f"train/{name}"), timeout=60), "train_status")
     assert (status["state"], status["decision"], status["version"]) == ("finished", "promoted", "1")
     card = valid(requests.get(demo.url(f"classify/{name}"), timeout=60), "model_card")
@@ -62,30 +62,30 @@ def test_a_version_was_trained_and_serves_with_its_model_card(demo: Demo, name: 
     assert card["snapshot"] == status["snapshot"]
 
 
-def test_answers_say_whether_the_data_are_made_up(demo: Demo, real_data: dict[str, Path]) -> None:
+def test_model_cards_say_whether_the_data_are_made_up(demo: Demo, real_data: dict[str, Path]) -> None:
     for name, key in (("covertype", "csv"), ("pets", "pets")):
         card = requests.get(demo.url(f"classify/{name}"), timeout=60).json()
         assert card["made_up"] is (key not in real_data)
 
 
 def test_accuracy_on_the_holdout_is_well_above_chance(demo: Demo) -> None:
-    bars = {"covertype": 0.55, "pets": 0.58}  # who always names the commonest class gets 0.49 and 0.50
-    for name, bar in bars.items():
+    floors = {"covertype": 0.55, "pets": 0.58}  # always the commonest label: 0.49 and 0.50
+    for name, floor in floors.items():
         accuracy = requests.get(demo.url(f"classify/{name}"), timeout=60).json()["metrics"]["accuracy"]
-        assert accuracy["value"] >= bar, name
+        assert accuracy["value"] >= floor, name
 
 
 def test_a_picture_and_a_row_are_classified(demo: Demo) -> None:
     picture = next(Path(demo.extra.get("PETS_SOURCE", demo.home)).rglob("*.jpg"))
     body, kind = picture.read_bytes(), {"Content-Type": "image/jpeg"}
-    one = valid(requests.post(demo.url("classify/pets"), data=body, headers=kind, timeout=60), "predictions")
-    assert one["predictions"][0]["label"] in ("cat", "dog")
-    two = valid(requests.post(demo.url("classify/covertype"), json=example_row(demo), timeout=60), "predictions")
-    assert two["model"] == {"name": "covertype", "version": "1"}
+    answer = valid(requests.post(demo.url("classify/pets"), data=body, headers=kind, timeout=60), "predictions")
+    assert answer["predictions"][0]["label"] in ("cat", "dog")
+    answer = valid(requests.post(demo.url("classify/covertype"), json=example_row(demo), timeout=60), "predictions")
+    assert answer["model"] == {"name": "covertype", "version": "1"}
 
 
 def bad_inputs(demo: Demo) -> list[tuple[str, dict[str, object], int, str | None]]:
-    """What is posted to a pipeline, the status to expect, and the field that must be named."""
+    """For each pipeline: the request, the expected status, and the field that the problem names."""
     row = example_row(demo)
     jpeg = {"Content-Type": "image/jpeg"}
     return [
@@ -107,18 +107,18 @@ def bad_inputs(demo: Demo) -> list[tuple[str, dict[str, object], int, str | None
 
 
 def test_bad_input_gets_a_problem_that_names_the_field_and_the_next_request_works(demo: Demo) -> None:
-    for name, given, status, field in bad_inputs(demo):
-        answer = requests.post(demo.url(f"classify/{name}"), timeout=120, **given)
-        told = f"{name} {str(given)[:80]}: {answer.status_code} {answer.text[:200]}"
-        assert answer.status_code == status, told
-        assert answer.headers["Content-Type"] == "application/problem+json", told
+    for name, options, status, field in bad_inputs(demo):
+        answer = requests.post(demo.url(f"classify/{name}"), timeout=120, **options)
+        shown = f"{name} {str(options)[:80]}: {answer.status_code} {answer.text[:200]}"
+        assert answer.status_code == status, shown
+        assert answer.headers["Content-Type"] == "application/problem+json", shown
         validate(answer.json(), "problem")
         if field is not None:
-            assert field in [one["field"] for one in answer.json()["errors"]], told
+            assert field in [one["field"] for one in answer.json()["errors"]], shown
         assert requests.post(demo.url("classify/covertype"), json=example_row(demo), timeout=60).status_code == 200
 
 
-def test_the_scratch_folder_of_classify_holds_bundles_and_metrics_alone(demo: Demo) -> None:
+def test_the_scratch_folder_of_classify_holds_only_bundles_and_metrics(demo: Demo) -> None:
     scratch = demo.home / "scratch" / "classify"
     assert {path.name for path in scratch.iterdir()} == {"bundles", "downloads", "metrics"}
     assert not list((scratch / "downloads").iterdir())
@@ -128,33 +128,33 @@ def test_the_gateway_has_the_paths_of_openfaas(demo: Demo) -> None:
     listed = requests.get(f"{demo.gateway}/system/functions", timeout=30).json()
     validate(listed, "functions")
     assert {one["name"] for one in listed} == {"fetch-batch", "train", "classify"}
-    later = requests.post(f"{demo.gateway}/async-function/fetch-batch/covertype", timeout=30)
-    assert (later.status_code, bool(later.headers["X-Call-Id"])) == (202, True)
+    accepted = requests.post(f"{demo.gateway}/async-function/fetch-batch/covertype", timeout=30)
+    assert (accepted.status_code, bool(accepted.headers["X-Call-Id"])) == (202, True)
     assert "<html" in requests.get(demo.gateway, timeout=30).text
 
 
-def with_plain_mlflow(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Python in a process of its own, without what MLflow left in this one's environment for such processes."""
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in its own process, without the MLflow variables of this one's environment."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     command = [sys.executable, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_readme_script_loads_both_champions_with_plain_mlflow(demo: Demo, tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    script = re.search(r"```python\n(.*?mlflow\.pyfunc.*?)```", readme, re.S)
+def test_the_script_in_the_documentation_loads_both_champions(demo: Demo, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "mlflow.md").read_text(encoding="utf-8")
+    script = re.search(r"```python\n(.*?mlflow\.pyfunc.*?)```", page, re.S)
     assert script is not None
     mlflow = demo.line_with("  MLflow ").split()[-1].rstrip("/")
     text = re.sub(r"http://127\.0\.0\.1:8081", mlflow, script[1])
     assert len(text.strip().splitlines()) <= 10
     file = tmp_path / "load.py"
     file.write_text(text)
-    done = with_plain_mlflow(str(file))
+    done = run_python(str(file))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("label") == 2
 
 
-def test_a_killed_training_is_taken_up_again_at_a_later_tick(demo: Demo) -> None:
+def test_a_killed_training_is_resumed_at_a_later_tick(demo: Demo) -> None:
     started = requests.post(demo.url("train/covertype"), json={"force": True}, headers=demo.token(), timeout=30)
     assert started.status_code == 202
     valid(started, "train_accepted")
@@ -164,15 +164,15 @@ def test_a_killed_training_is_taken_up_again_at_a_later_tick(demo: Demo) -> None
     wait_for(demo.url("train/covertype"), lambda one: "epoch" in one["stage"])
     job_of(demo, "covertype").kill()
     wait_for(demo.url("train/covertype"), lambda one: one["state"] == "interrupted")
-    told = []
+    reasons = []
     until = time.monotonic() + ANSWER_S
-    # A tick may find the lease still held; and the demo has ticks of its own, which may be quicker.
+    # The lease may still be held at a tick, and the demo's own ticks may come first.
     while requests.get(demo.url("train/covertype"), timeout=30).json()["state"] == "interrupted":
-        assert time.monotonic() < until, told
+        assert time.monotonic() < until, reasons
         tick = valid(requests.post(demo.url("fetch-batch/covertype"), timeout=60), "fetch_results")
-        told.append(tick["results"][0]["training"])
+        reasons.append(tick["results"][0]["training"])
         time.sleep(0.2)
-    assert all("take it up again" in one for one in told if one is not None)
+    assert all("is resumed" in reason for reason in reasons if reason is not None)
     done = wait_for(demo.url("train/covertype"), lambda one: one["state"] == "finished")
     assert done["resumed_from"] == first
     assert done["version"] == "2"
@@ -180,7 +180,7 @@ def test_a_killed_training_is_taken_up_again_at_a_later_tick(demo: Demo) -> None
     assert history[:2] == ["finished", "interrupted"]
 
 
-def test_two_versions_of_one_pipeline_load_in_one_process(demo: Demo) -> None:
+def test_two_versions_of_a_pipeline_load_in_one_process(demo: Demo) -> None:
     mlflow = demo.line_with("  MLflow ").split()[-1].rstrip("/")
     script = (
         f"import mlflow, pandas as pd; mlflow.set_tracking_uri({mlflow!r})\n"
@@ -189,7 +189,7 @@ def test_two_versions_of_one_pipeline_load_in_one_process(demo: Demo) -> None:
         "models = [type(mlflow.pyfunc.load_model(f'models:/covertype/{n}').unwrap_python_model()) for n in (1, 2)]\n"
         "assert models[0] is not models[1] and all(len(one) == 1 for one in answers)\n"
     )
-    done = with_plain_mlflow("-c", script)
+    done = run_python("-c", script)
     assert done.returncode == 0, done.stderr
 
 
@@ -204,21 +204,21 @@ def test_promotion_and_rollback_by_hand_reach_classify(demo: Demo) -> None:
     assert valid(post("rollback", {}), "alias_moved")["champion"] == "1"
 
 
-def test_a_function_that_is_killed_is_reported_and_started_again(demo: Demo) -> None:
+def test_a_killed_function_is_reported_and_started_again(demo: Demo) -> None:
     row = example_row(demo)
     for process in psutil.Process(demo.process.pid).children():
         if process.environ().get("FUNCTION") == "classify":
             process.kill()
-    wait_until(lambda: any("classify ended with signal SIGKILL" in line for line in demo.said), ANSWER_S)
+    wait_until(lambda: any("classify ended with signal SIGKILL" in line for line in demo.lines), ANSWER_S)
     url = demo.url("classify/covertype")
     wait_until(lambda: requests.post(url, json=row, timeout=30).status_code == 200, ANSWER_S)
 
 
-def test_ctrl_c_stops_everything_and_a_second_run_does_nothing_twice(demo: Demo) -> None:
+def test_ctrl_c_stops_everything_and_a_second_run_repeats_nothing(demo: Demo) -> None:
     before = requests.get(demo.url("fetch-batch/covertype"), timeout=60).json()["samples"]
-    ours = psutil.Process(demo.process.pid).children(recursive=True)
+    processes = psutil.Process(demo.process.pid).children(recursive=True)
     assert demo.stop() == 0
-    _, alive = psutil.wait_procs(ours, timeout=30)
+    _, alive = psutil.wait_procs(processes, timeout=30)
     assert alive == []
     command, environment = demo_command(demo.home, free_port(), "--check", *demo.options)
     done = subprocess.run(

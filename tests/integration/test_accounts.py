@@ -1,4 +1,4 @@
-"""What the accounts of MLflow may do, and may not; how infra/mlflow/make_accounts.py and start tell what is wrong."""
+"""Permissions of MLflow's accounts, and the errors of infra/mlflow/make_accounts.py and infra/mlflow/start."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from servers import Minio, Mlflow, Postgres, Versitygw
 pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
-def test_a_second_run_changes_nothing_but_a_password_that_changed(accounts: Accounts) -> None:
+def test_a_second_run_changes_only_new_passwords(accounts: Accounts) -> None:
     old = {**accounts.passwords}
     again = accounts.make()
     assert again.returncode == 0, again.stderr
-    assert "bucket sabueso is there" in again.stdout and "account train has its password" in again.stdout
+    assert "bucket sabueso exists" in again.stdout and "account train has its password" in again.stdout
     for name in ("fetch-batch", "mlflow-classify"):
         accounts.passwords[name] = secrets.token_hex(24)
     changed = accounts.make()
@@ -35,10 +35,10 @@ def test_a_second_run_changes_nothing_but_a_password_that_changed(accounts: Acco
         client.put_object(Bucket="sabueso", Key="jobs/pets/fetch.json", Body=b"x")
     with accounts.client("fetch-batch", old["fetch-batch"]) as client, pytest.raises(ClientError, match="Signature"):
         client.list_objects_v2(Bucket="sabueso")
-    asked = "mlflow/experiments/get?experiment_id=0"
-    assert accounts.call("classify", "GET", asked).status_code == 200
-    assert accounts.call(f"classify:{old['mlflow-classify']}", "GET", asked).status_code == 401
-    assert accounts.call("train", "GET", asked).status_code == 200
+    path = "mlflow/experiments/get?experiment_id=0"
+    assert accounts.call("classify", "GET", path).status_code == 200
+    assert accounts.call(f"classify:{old['mlflow-classify']}", "GET", path).status_code == 401
+    assert accounts.call("train", "GET", path).status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +46,17 @@ def version(accounts: Accounts) -> dict[str, str]:
     return make_version(accounts, "train", "pets")
 
 
-def seen(accounts: Accounts, version: dict[str, str]) -> tuple[Any, ...]:
-    """All that a write could have changed."""
+def state(accounts: Accounts, version: dict[str, str]) -> tuple[Any, ...]:
+    """Everything that a write could change."""
     with contextlib.closing(accounts.s3.client()) as root:
-        kept = [(one["Key"], one["ETag"]) for one in root.list_objects_v2(Bucket="mlflow").get("Contents", [])]
+        objects = [(one["Key"], one["ETag"]) for one in root.list_objects_v2(Bucket="mlflow").get("Contents", [])]
         uploads = root.list_multipart_uploads(Bucket="mlflow", Prefix=version["bundle"]).get("Uploads", [])
     model = accounts.get("admin", "GET", "mlflow/registered-models/get", params={"name": version["model"]})
-    found = accounts.get("admin", "GET", "mlflow/model-versions/search", params={"filter": "name='pets'"})
+    versions = accounts.get("admin", "GET", "mlflow/model-versions/search", params={"filter": "name='pets'"})
     experiments = accounts.get("admin", "POST", "mlflow/experiments/search", json={"max_results": 100})
     models = accounts.get("admin", "GET", "mlflow/registered-models/search")
     run = accounts.get("admin", "GET", "mlflow/runs/get", params={"run_id": version["run"]})
-    return kept, uploads, model, found, experiments, models, run
+    return objects, uploads, model, versions, experiments, models, run
 
 
 def test_classify_reads_alias_version_and_bundle(accounts: Accounts, version: dict[str, str]) -> None:
@@ -64,18 +64,18 @@ def test_classify_reads_alias_version_and_bundle(accounts: Accounts, version: di
         "classify", "GET", "mlflow/registered-models/alias", params={"name": "pets", "alias": "champion"}
     )
     assert champion["model_version"]["version"] == "1"
-    one = {"name": "pets", "version": "1"}
-    assert accounts.get("classify", "GET", "mlflow/model-versions/get", params=one)["model_version"]["tags"]
-    where = accounts.get("classify", "GET", "mlflow/model-versions/get-download-uri", params=one)["artifact_uri"]
-    folder = where.removeprefix("mlflow-artifacts:/") + "/artifacts/serving"
+    key = {"name": "pets", "version": "1"}
+    assert accounts.get("classify", "GET", "mlflow/model-versions/get", params=key)["model_version"]["tags"]
+    uri = accounts.get("classify", "GET", "mlflow/model-versions/get-download-uri", params=key)["artifact_uri"]
+    folder = uri.removeprefix("mlflow-artifacts:/") + "/artifacts/serving"
     listed = accounts.get("classify", "GET", "mlflow-artifacts/artifacts", params={"path": folder})
     assert [Path(entry["path"]).name for entry in listed["files"]] == ["contract.json"]
     bundle = accounts.call("classify", "GET", f"mlflow-artifacts/artifacts/{version['bundle']}/contract.json")
     assert bundle.content == b"a bundle"
 
 
-# Each with {places} of the version; `{...}` in a body too.
-READER_MUST_NOT = [
+# Calls that change something; {name} in a path or a body is replaced by a field of the version.
+WRITES = [
     ("PUT", "mlflow-artifacts/artifacts/{bundle}/contract.json", b"another bundle"),
     ("PUT", "mlflow-artifacts/artifacts/{bundle}/more.json", b"more"),
     ("PUT", "/ajax-api/2.0/mlflow-artifacts/artifacts/{bundle}/contract.json", b"another bundle"),
@@ -117,9 +117,9 @@ READER_MUST_NOT = [
 ]
 
 
-def test_classify_can_change_nothing(accounts: Accounts, version: dict[str, str]) -> None:
-    before = seen(accounts, version)
-    for method, path, body in READER_MUST_NOT:
+def test_classify_can_t_change_anything(accounts: Accounts, version: dict[str, str]) -> None:
+    before = state(accounts, version)
+    for method, path, body in WRITES:
         if isinstance(body, dict):
             filled = {key: value.format(**version) if isinstance(value, str) else value for key, value in body.items()}
             request: dict[str, Any] = {"json": filled}
@@ -127,14 +127,14 @@ def test_classify_can_change_nothing(accounts: Accounts, version: dict[str, str]
             request = {"data": body}
         answer = accounts.call("classify", method, path.format(**version), **request)
         assert answer.status_code == 403, f"{method} {path}: {answer.status_code} {answer.text[:200]}"
-    assert seen(accounts, version) == before
+    assert state(accounts, version) == before
 
 
 @pytest.mark.parametrize("name", ["CLASSIFY", "Classify", "clássify"])
-def test_a_database_that_ignores_capitals_and_accents_opens_no_side_door(
+def test_names_that_the_database_takes_for_equal_give_no_permission(
     accounts: Accounts, version: dict[str, str], name: str
 ) -> None:
-    before = seen(accounts, version)
+    before = state(accounts, version)
     person = f"{name}:{accounts.passwords['mlflow-classify']}"
     for path, body in (
         ("mlflow/registered-models/create", {"name": "taken-before-train"}),
@@ -142,19 +142,17 @@ def test_a_database_that_ignores_capitals_and_accents_opens_no_side_door(
     ):
         answer = accounts.call(person, "POST", path, json=body)
         assert answer.status_code in (401, 403), f"{path}: {answer.status_code} {answer.text[:200]}"
-    assert seen(accounts, version) == before
+    assert state(accounts, version) == before
 
 
-def test_another_person_reads_and_can_change_nothing_that_train_made(
-    accounts: Accounts, version: dict[str, str]
-) -> None:
+def test_another_person_reads_but_can_t_change_what_train_made(accounts: Accounts, version: dict[str, str]) -> None:
     person = "someone:a-password-of-theirs"
     name, _, password = person.partition(":")
     accounts.get("admin", "POST", "mlflow/users/create", json={"username": name, "password": password})
-    before = seen(accounts, version)
+    before = state(accounts, version)
     assert accounts.call(person, "GET", f"mlflow-artifacts/artifacts/{version['bundle']}/contract.json").ok
-    allowed_to_all = ("registered-models/create", "experiments/create")  # things of one's own
-    for method, path, body in READER_MUST_NOT:
+    allowed_to_all = ("registered-models/create", "experiments/create")  # which they then own
+    for method, path, body in WRITES:
         if path.endswith(allowed_to_all):
             continue
         if isinstance(body, dict):
@@ -163,10 +161,10 @@ def test_another_person_reads_and_can_change_nothing_that_train_made(
         else:
             answer = accounts.call(person, method, path.format(**version), data=body)
         assert answer.status_code == 403, f"{method} {path}: {answer.status_code} {answer.text[:200]}"
-    assert seen(accounts, version) == before
+    assert state(accounts, version) == before
 
 
-def test_train_may_write_what_somebody_else_made(accounts: Accounts) -> None:
+def test_train_may_write_to_experiments_and_models_of_others(accounts: Accounts) -> None:
     experiment = accounts.get("admin", "POST", "mlflow/experiments/create", json={"name": "by hand"})["experiment_id"]
     accounts.get("admin", "POST", "mlflow/registered-models/create", json={"name": "by-hand"})
     run = accounts.get("train", "POST", "mlflow/runs/create", json={"experiment_id": experiment})["run"]["info"]
@@ -176,15 +174,15 @@ def test_train_may_write_what_somebody_else_made(accounts: Accounts) -> None:
     accounts.get("train", "POST", "mlflow/model-versions/create", json=body)
     alias = {"name": "by-hand", "alias": "champion", "version": "1"}
     accounts.get("train", "POST", "mlflow/registered-models/alias", json=alias)
-    # It is no administrator, and deletes nothing that is not its own.
+    # It is no administrator and deletes only its own.
     assert (
         accounts.call("train", "DELETE", "mlflow/registered-models/delete", json={"name": "by-hand"}).status_code == 403
     )
-    made = {"username": "second", "password": "long-enough-password"}
-    assert accounts.call("train", "POST", "mlflow/users/create", json=made).status_code == 403
+    user = {"username": "second", "password": "long-enough-password"}
+    assert accounts.call("train", "POST", "mlflow/users/create", json=user).status_code == 403
 
 
-def test_without_an_account_only_the_health_is_told(accounts: Accounts, version: dict[str, str]) -> None:
+def test_without_an_account_only_the_health_check_answers(accounts: Accounts, version: dict[str, str]) -> None:
     for path in (
         *("/", "mlflow/registered-models/search", "mlflow/experiments/get?experiment_id=0"),
         *(f"mlflow-artifacts/artifacts/{version['bundle']}/contract.json", "mlflow/users/list"),
@@ -201,7 +199,7 @@ def test_an_unknown_host_name_is_refused(accounts: Accounts) -> None:
         assert answer.status_code == status
 
 
-def test_on_postgresql_the_same_and_a_restart_keeps_it(tmp_path: Path) -> None:
+def test_accounts_work_on_postgresql_and_survive_a_restart(tmp_path: Path) -> None:
     with running(tmp_path, Postgres) as accounts:
         version = make_version(accounts, "train", "pets")
         mlflow = accounts.mlflow
@@ -209,8 +207,8 @@ def test_on_postgresql_the_same_and_a_restart_keeps_it(tmp_path: Path) -> None:
         mlflow.stop()
         mlflow.start()
         alias = {"name": "pets", "alias": "champion"}
-        found = accounts.get("classify", "GET", "mlflow/registered-models/alias", params=alias)
-        assert found["model_version"]["version"] == "1"
+        champion = accounts.get("classify", "GET", "mlflow/registered-models/alias", params=alias)
+        assert champion["model_version"]["version"] == "1"
         bundle = f"mlflow-artifacts/artifacts/{version['bundle']}/contract.json"
         assert accounts.call("classify", "GET", bundle).content == b"a bundle"
         assert accounts.call("classify", "PUT", bundle, data=b"another").status_code == 403
@@ -218,7 +216,7 @@ def test_on_postgresql_the_same_and_a_restart_keeps_it(tmp_path: Path) -> None:
         assert again.returncode == 0, again.stderr
 
 
-def test_what_is_wrong_is_named_with_what_to_do(accounts: Accounts) -> None:
+def test_errors_name_the_cause_and_the_next_step(accounts: Accounts) -> None:
     root, admin = accounts.root, accounts.admin
     try:
         accounts.root = (root[0], "not-the-password")
@@ -228,16 +226,16 @@ def test_what_is_wrong_is_named_with_what_to_do(accounts: Accounts) -> None:
     finally:
         accounts.root, accounts.admin = root, admin
     dead = "http://127.0.0.1:9"
-    for variable, told in (("AWS_ENDPOINT_URL_S3", "the S3 server"), ("MLFLOW_TRACKING_URI", "MLflow at")):
+    for variable, service in (("AWS_ENDPOINT_URL_S3", "the S3 server"), ("MLFLOW_TRACKING_URI", "MLflow at")):
         made = accounts.make(**{variable: dead})
-        assert made.returncode == 1 and told in made.stderr and dead in made.stderr
+        assert made.returncode == 1 and service in made.stderr and dead in made.stderr
         assert "Traceback" not in made.stderr
     (accounts.folder / "empty").mkdir()
     made = accounts.make(SECRETS_FOLDER=str(accounts.folder / "empty"))
     assert made.returncode == 1 and "minio_root_user" in made.stderr
 
 
-def test_a_server_that_is_no_minio_gets_its_buckets_and_its_keys_by_hand(
+def test_another_s3_server_gets_its_buckets_and_needs_keys_made_by_hand(
     accounts: Accounts, versitygw: Versitygw, tmp_path: Path
 ) -> None:
     other = Accounts(tmp_path / "accounts", versitygw, accounts.mlflow)
@@ -252,26 +250,26 @@ def test_a_server_that_is_no_minio_gets_its_buckets_and_its_keys_by_hand(
     assert {"accounts-data", "accounts-artifacts"} <= names
 
 
-def test_mlflow_waits_for_its_database_and_says_so_without_its_password(tmp_path: Path, minio: Minio) -> None:
+def test_mlflow_waits_for_its_database_without_logging_the_password(tmp_path: Path, minio: Minio) -> None:
     server = Mlflow(tmp_path, minio, "mysql+pymysql://mlflow:s3cret%2Fword@127.0.0.1:9/mlflow")
     server.environment["DATABASE_WAIT_S"] = "2"
     server.start(wait=False)
     assert server.process is not None and server.process.wait(120) == 3
-    told = server.log.read_text()
-    assert "waiting for mysql+pymysql://mlflow:***@127.0.0.1:9/mlflow, 2 s at most" in told
-    assert "gave up after 2 s" in told and "s3cret" not in told
+    log = server.log.read_text()
+    assert "waiting up to 2 s for mysql+pymysql://mlflow:***@127.0.0.1:9/mlflow" in log
+    assert "gave up after 2 s" in log and "s3cret" not in log
 
 
 @pytest.mark.parametrize("password", ["s3@cr3t:w0rd", "s3@cr3t", "s3@cr3t/w0rd", "s3@cr3t?w0rd"])
-def test_a_password_with_signs_that_are_not_escaped_is_refused_and_not_shown(
+def test_a_password_with_unescaped_characters_is_refused_and_not_shown(
     tmp_path: Path, minio: Minio, password: str
 ) -> None:
     server = Mlflow(tmp_path, minio, f"mysql+pymysql://mlflow:{password}@127.0.0.1:9/mlflow")
     server.start(wait=False)
     assert server.process is not None and server.process.wait(120) == 2
-    told = server.log.read_text()
-    assert "MLFLOW_BACKEND_STORE_URI can't be used" in told and "@ as %40" in told
-    assert "cr3t" not in told and "w0rd" not in told and "Traceback" not in told
+    log = server.log.read_text()
+    assert "MLFLOW_BACKEND_STORE_URI is invalid" in log and "@ as %40" in log
+    assert "cr3t" not in log and "w0rd" not in log and "Traceback" not in log
 
 
 def test_mlflow_does_not_start_without_a_secret(tmp_path: Path, minio: Minio) -> None:
@@ -285,15 +283,15 @@ def test_mlflow_does_not_start_without_a_secret(tmp_path: Path, minio: Minio) ->
         assert f"no secret file {home}/run-secrets/{name}" in server.log.read_text()
 
 
-def test_a_minio_that_is_not_initialized_yet_is_asked_again(serve: Callable[[Flask], Served], tmp_path: Path) -> None:
-    starting, asked = Flask("minio"), []
+def test_a_minio_that_is_still_starting_is_retried(serve: Callable[[Flask], Served], tmp_path: Path) -> None:
+    starting, calls = Flask("minio"), []
 
     @starting.route("/<bucket>", methods=["HEAD"])
     def bucket_exists(bucket: str) -> Response:
-        asked.append(bucket)
-        return Response(status=503 if len(asked) < 3 else 200)
+        calls.append(bucket)
+        return Response(status=503 if len(calls) < 3 else 200)
 
     s3 = SimpleNamespace(url=serve(starting).url, access_key="root", secret_key="a-secret-key")
     made = Accounts(tmp_path / "accounts", s3, None).make(S3_KEYS_BY_HAND="yes")  # type: ignore[arg-type]
-    assert "bucket mlflow is there" in made.stdout, made.stderr
-    assert asked == ["mlflow"] * 3 + ["sabueso"]
+    assert "bucket mlflow exists" in made.stdout, made.stderr
+    assert calls == ["mlflow"] * 3 + ["sabueso"]

@@ -1,4 +1,4 @@
-"""What reaches a function's own port: slow and short bodies, callers who leave, many large bodies, slow readers."""
+"""Load on a real classify process: slow and short bodies, disconnects, many large bodies, slow readers."""
 
 from __future__ import annotations
 
@@ -36,141 +36,139 @@ ROWS = json.dumps(ROW).encode()
 def replica(
     mlflow: Any, serve: Callable[[Flask], Served], function: Callable[..., Function], tmp_path: Path
 ) -> Callable[..., Function]:
-    """replica(NAME="value"): one that serves flowers and pets."""
+    """replica(NAME="value"): a classify process that serves flowers and pets."""
     folder = tmp_path / "pipelines"
     folder.mkdir()
     (folder / "flowers.toml").write_bytes((ROOT / "tests" / "pipelines" / "flowers.toml").read_bytes())
     (folder / "pets.toml").write_bytes((ROOT / "functions" / "pipelines" / "pets.toml").read_bytes())
 
     def start(**environment: str) -> Function:
-        given = {"SABUESO_PIPELINES": str(folder), "MLFLOW_TRACKING_URI": serve(mlflow.app).url, **environment}
-        one = function("classify", **given)
-        wait_until(lambda: all(requests.get(f"{one.url}/readyz", timeout=WAIT_S).ok for _ in range(10)))
-        return one
+        settings = {"SABUESO_PIPELINES": str(folder), "MLFLOW_TRACKING_URI": serve(mlflow.app).url, **environment}
+        replica = function("classify", **settings)
+        wait_until(lambda: all(requests.get(f"{replica.url}/readyz", timeout=WAIT_S).ok for _ in range(10)))
+        return replica
 
     return start
 
 
 @pytest.fixture
-def one(replica: Callable[..., Function]) -> Function:
-    """A replica of one worker."""
+def single(replica: Callable[..., Function]) -> Function:
+    """A replica with one worker."""
     return replica(SABUESO_WORKERS="1")
 
 
 def send(function: Function, path: str, length: int, content_type: str = "application/json") -> socket.socket:
-    """A connection over which a call's head was sent."""
-    wire = socket.create_connection(("127.0.0.1", int(function.url.rpartition(":")[2])), timeout=WAIT_S)
+    """A connection on which the head of a POST was sent."""
+    connection = socket.create_connection(("127.0.0.1", int(function.url.rpartition(":")[2])), timeout=WAIT_S)
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
-    wire.sendall(head.encode())
-    return wire
+    connection.sendall(head.encode())
+    return connection
 
 
-def received(wire: socket.socket) -> tuple[int, str]:
+def read_answer(connection: socket.socket) -> tuple[int, str]:
     """Status and body of the answer."""
-    answer = http.client.HTTPResponse(wire)
+    answer = http.client.HTTPResponse(connection)
     answer.begin()
     return answer.status, answer.read().decode()
 
 
-def answered(function: Function, path: str) -> int:
-    """Calls of a pipeline that were answered with 200 so far, as the metrics tell."""
+def ok_count(function: Function, path: str) -> int:
+    """Calls of a route answered with 200 so far, from the metrics."""
     text = requests.get(f"{function.url}/metrics", timeout=WAIT_S).text
-    found = re.search(rf'requests_total{{function="classify",method="POST",route="{path}",status="200"}} (\S+)', text)
-    return int(float(found[1])) if found else 0
+    match = re.search(rf'requests_total{{function="classify",method="POST",route="{path}",status="200"}} (\S+)', text)
+    return int(float(match[1])) if match else 0
 
 
 def predict(function: Function) -> requests.Response:
     return requests.post(f"{function.url}/flowers", json=ROW, timeout=WAIT_S)
 
 
-def healthy(function: Function) -> bool:
+def is_healthy(function: Function) -> bool:
     return all(requests.get(f"{function.url}/{path}", timeout=WAIT_S).ok for path in ("healthz", "readyz"))
 
 
-def test_bodies_at_a_byte_a_second_keep_nobody_from_an_answer_and_are_refused(one: Function) -> None:
-    slow = [send(one, "/flowers", length) for length in 4 * (1_000, 20_000_000)]
-    over = threading.Event()
+def test_slow_bodies_block_no_other_call_and_are_refused(single: Function) -> None:
+    slow = [send(single, "/flowers", length) for length in 4 * (1_000, 20_000_000)]
+    done = threading.Event()
 
     def trickle() -> None:
-        while not over.wait(1):
-            for wire in slow:
+        while not done.wait(1):
+            for connection in slow:
                 try:
-                    wire.sendall(b" ")
-                except OSError:  # it was refused by now
+                    connection.sendall(b" ")
+                except OSError:  # already refused
                     continue
 
     trickling = threading.Thread(target=trickle)
     trickling.start()
     try:
-        assert all(predict(one).status_code == 200 for _ in range(30))
-        assert healthy(one)
-        for wire in slow:
-            status, body = received(wire)
+        assert all(predict(single).status_code == 200 for _ in range(30))
+        assert is_healthy(single)
+        for connection in slow:
+            status, body = read_answer(connection)
             assert (status, json.loads(body)["type"]) == (400, "urn:sabueso:problem:malformed")
-            assert "the body did not come within 10 s" in body
+            assert "the body did not arrive within 10 s" in body
     finally:
-        over.set()
+        done.set()
         trickling.join()
-    for wire in slow:
-        wire.close()
-    assert predict(one).status_code == 200
+    for connection in slow:
+        connection.close()
+    assert predict(single).status_code == 200
 
 
 @pytest.mark.parametrize(("path", "content_type"), [("/flowers", "application/json"), ("/pets", "image/png")])
-def test_a_body_that_ends_too_early_is_refused_and_computes_nothing(
-    one: Function, path: str, content_type: str
-) -> None:
+def test_a_truncated_body_is_refused_and_computes_nothing(single: Function, path: str, content_type: str) -> None:
     whole = ROWS if path == "/flowers" else encode(draw("cat", 1))
-    before = answered(one, "/<name>")
-    wire = send(one, path, len(whole) + 1, content_type)
-    wire.sendall(whole)
-    wire.shutdown(socket.SHUT_WR)
-    status, body = received(wire)
+    before = ok_count(single, "/<name>")
+    connection = send(single, path, len(whole) + 1, content_type)
+    connection.sendall(whole)
+    connection.shutdown(socket.SHUT_WR)
+    status, body = read_answer(connection)
     assert status == 400
     assert f"the body ended after {len(whole)} of {len(whole) + 1} bytes" in body
-    assert answered(one, "/<name>") == before
-    wire.close()
+    assert ok_count(single, "/<name>") == before
+    connection.close()
 
 
-def test_a_body_in_chunks_is_answered_as_one_with_its_length(one: Function) -> None:
+def test_a_chunked_body_is_answered_like_one_with_a_length(single: Function) -> None:
     headers = {"Content-Type": "application/json"}
-    answer = requests.post(f"{one.url}/flowers", iter([ROWS[:20], ROWS[20:]]), headers=headers, timeout=WAIT_S)
+    answer = requests.post(f"{single.url}/flowers", iter([ROWS[:20], ROWS[20:]]), headers=headers, timeout=WAIT_S)
     assert answer.status_code == 200, answer.text
-    assert answer.json()["predictions"] == predict(one).json()["predictions"]
+    assert answer.json()["predictions"] == predict(single).json()["predictions"]
 
 
-def test_callers_who_leave_cost_no_more_than_what_was_let_in(one: Function) -> None:
-    """200 at once: 16 are let in, of which two compute and the others wait for them."""
+def test_disconnected_clients_cost_only_the_admitted_calls(single: Function) -> None:
+    """Of 200 concurrent calls 16 are admitted; one picture is computed at a time."""
     picture = encode(Image.new("RGB", (4000, 3000), "orange"))
-    before = answered(one, "/<name>")
-    wires = []
+    before = ok_count(single, "/<name>")
+    connections = []
     for _ in range(200):
-        wires.append(send(one, "/pets", len(picture), "image/png"))
-        wires[-1].sendall(picture)
-    assert healthy(one)
+        connections.append(send(single, "/pets", len(picture), "image/png"))
+        connections[-1].sendall(picture)
+    assert is_healthy(single)
     time.sleep(1)
-    for wire in wires:
-        wire.close()
-    left = answered(one, "/<name>")
-    assert healthy(one)
-    wait_until(lambda: predict(one).status_code == 200, WAIT_S)
-    wait_until(lambda: settled(one))
-    assert answered(one, "/<name>") - left <= 1 + 16
-    assert answered(one, "/<name>") - before < 100  # not all were computed: else this tests nothing
+    for connection in connections:
+        connection.close()
+    disconnected = ok_count(single, "/<name>")
+    assert is_healthy(single)
+    wait_until(lambda: predict(single).status_code == 200, WAIT_S)
+    wait_until(lambda: is_idle(single))
+    assert ok_count(single, "/<name>") - disconnected <= 1 + 16
+    assert ok_count(single, "/<name>") - before < 100  # else the test proves nothing: all were computed
 
 
-def settled(function: Function) -> bool:
-    """True if no call ended for a while."""
-    before = answered(function, "/<name>")
+def is_idle(function: Function) -> bool:
+    """Whether no call ends within a second."""
+    before = ok_count(function, "/<name>")
     time.sleep(1)
-    return answered(function, "/<name>") == before
+    return ok_count(function, "/<name>") == before
 
 
 @pytest.mark.parametrize("kinds", [(0, 1, 2), (1,)], ids=["rows and pictures", "pictures"])
 def test_32_clients_with_20_mb_bodies_stay_under_the_memory_limit(
     replica: Callable[..., Function], kinds: tuple[int, ...]
 ) -> None:
-    """Of pictures alone more are in memory at once, and in more threads, whose memory glibc would keep."""
+    """With pictures only, more bodies are in memory at once, and in more threads, whose memory glibc would keep."""
     stack = yaml.safe_load((ROOT / "stack.yml").read_text())
     limit = int(stack["functions"]["classify"]["limits"]["memory"].removesuffix("Mi"))
     function = replica(SABUESO_WORKERS="2")
@@ -183,12 +181,12 @@ def test_32_clients_with_20_mb_bodies_stay_under_the_memory_limit(
     assert all(19_000_000 < len(body) < 20_000_000 for body in bodies), [len(body) for body in bodies]
     assert function.process is not None
     family = psutil.Process(function.process.pid)
-    most, over = 0.0, threading.Event()
+    most, done = 0.0, threading.Event()
 
     def watch() -> None:
         nonlocal most
-        while not over.wait(0.02):
-            used = sum(one.memory_full_info().pss for one in [family, *family.children()])
+        while not done.wait(0.02):
+            used = sum(process.memory_full_info().pss for process in [family, *family.children()])
             most = max(most, used / 2**20)
 
     def call(place: int) -> int:
@@ -202,33 +200,33 @@ def test_32_clients_with_20_mb_bodies_stay_under_the_memory_limit(
     watching.start()
     try:
         with ThreadPoolExecutor(32) as clients:
-            found = list(clients.map(call, range(64)))
+            statuses = list(clients.map(call, range(64)))
     finally:
-        over.set()
+        done.set()
         watching.join()
-    assert set(found) <= {200, 503}
-    assert found.count(200) >= 2, found
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) >= 2, statuses
     assert most < limit, f"{most:.0f} of {limit} MiB"
     wait_until(lambda: predict(function).status_code == 200, WAIT_S)
 
 
-def test_who_reads_a_long_answer_slowly_keeps_nobody_from_an_answer(one: Function) -> None:
+def test_slow_readers_of_long_answers_block_no_other_call(single: Function) -> None:
     body = b"petal,turn,colour,place\n" + b"11.5,90,red,sun\n" * 100_000
-    wires = []
+    connections = []
     for _ in range(20):
-        wires.append(send(one, "/flowers", len(body), "text/csv"))
-        wires[-1].sendall(body)
-    wait_until(lambda: predict(one).status_code == 200, WAIT_S)
-    assert healthy(one)
-    statuses = [int(wire.recv(12).split()[1]) for wire in wires]
+        connections.append(send(single, "/flowers", len(body), "text/csv"))
+        connections[-1].sendall(body)
+    wait_until(lambda: predict(single).status_code == 200, WAIT_S)
+    assert is_healthy(single)
+    statuses = [int(connection.recv(12).split()[1]) for connection in connections]
     assert set(statuses) == {200, 503}
     assert statuses.count(200) == 4
-    for wire in wires:
-        wire.close()
+    for connection in connections:
+        connection.close()
     headers = {"Content-Type": "text/csv", "Accept": "text/csv"}
 
-    def whole() -> bool:
-        answer = requests.post(f"{one.url}/flowers", body, headers=headers, timeout=WAIT_S)
+    def complete() -> bool:
+        answer = requests.post(f"{single.url}/flowers", body, headers=headers, timeout=WAIT_S)
         return answer.status_code == 200 and answer.text.count("\n") == 100_001
 
-    wait_until(whole, WAIT_S)
+    wait_until(complete, WAIT_S)

@@ -1,4 +1,4 @@
-"""scripts/bench in front of real functions: what it tells, its errors, whom it does not call. No speed is asserted."""
+"""scripts/bench with real functions: its output, its errors, and the machines that it calls. No speed is asserted."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 
-from benchmarks.bars import WORKERS
-from benchmarks.load import is_own
-from common.objects import FolderObjects
+from benchmarks.load import is_local
+from benchmarks.targets import WORKERS
+from common.storage.folder import FolderStore
 from conftest import HERE, KEY, SHIPPED, Served
 from deploying import PLACES, Site, make_gateway
 from flowers import write_csv
@@ -43,10 +43,10 @@ def wrk() -> str:
 
 
 @pytest.mark.usefixtures("wrk")
-def test_load_tells_calls_times_and_errors_of_each_input(
+def test_load_reports_calls_times_and_errors_of_each_input(
     serving: Any, serve: Callable[[Flask], Served], site: Site, tmp_path: Path
 ) -> None:
-    url = serve(make_gateway(serving.app, site.settings, FolderObjects(tmp_path / "empty"))).url
+    url = serve(make_gateway(serving.app, site.settings, FolderStore(tmp_path / "empty"))).url
     done = bench("load", url, "--clients", "1,2", "--seconds", "1", "--json")
     assert done.returncode == 0, done.stderr
     measures = json.loads(done.stdout)["measures"]
@@ -86,13 +86,13 @@ def test_load_counts_answers_that_are_errors(serving: Any, serve: Callable[[Flas
     assert "! pets, own.png, 2 clients: {'status': " in done.stdout
 
 
-def test_a_machine_that_is_not_this_one_is_not_called() -> None:
+def test_another_machine_is_not_called() -> None:
     for url in ("http://10.255.255.1", "https://192.0.2.7", "http://[2001:db8::1]:8080", "http://name.invalid"):
         done = bench("load", url)
         assert (done.returncode, "is not this machine" in done.stderr) == (2, True), done.stderr
-    assert is_own("localhost")
-    assert is_own("127.0.0.1")
-    assert not is_own("192.0.2.7")
+    assert is_local("localhost")
+    assert is_local("127.0.0.1")
+    assert not is_local("192.0.2.7")
 
 
 def test_without_wrk_it_says_how_to_install_it() -> None:
@@ -101,7 +101,7 @@ def test_without_wrk_it_says_how_to_install_it() -> None:
         assert (done.returncode, done.stderr) == (2, "! wrk is not installed (Debian: apt install wrk)\n")
 
 
-def test_quality_tells_the_accuracy_of_the_predictions_beside_it(tmp_path: Path) -> None:
+def test_quality_reports_the_accuracy_of_the_predictions_that_it_writes(tmp_path: Path) -> None:
     for name, rows, seed in (("train", 500, 1), ("test", 200, 2)):
         write_csv(tmp_path / f"{name}.csv", made_up_rows(rows, seed), COLUMNS)
     given = ["--train", "train.csv", "--test", "test.csv", "--seeds", "1", "--budget", "2", "--json"]
@@ -117,7 +117,7 @@ def test_quality_tells_the_accuracy_of_the_predictions_beside_it(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("wrk")
-def test_classify_tells_all_its_figures(bundles: Path, tmp_path: Path) -> None:
+def test_classify_reports_all_its_figures(bundles: Path, tmp_path: Path) -> None:
     pipelines = tmp_path / "pipelines"
     pipelines.mkdir()
     for name, source in (("flowers", HERE / "pipelines"), ("pets", SHIPPED)):

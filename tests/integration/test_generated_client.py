@@ -1,4 +1,4 @@
-"""Clients that a generator (openapi-generator) makes from `openapi.json` call every route of the three functions."""
+"""Clients that openapi-generator makes from `openapi.json` can call every route of the three functions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 import requests
 from flask import Flask
 
+from all_settings import AllSettings as Settings
 from classify.app import create_app as create_classify
-from common.settings import Settings
 from conftest import TOKEN, Served, wait_until
 from fetch_batch.app import create_app as create_fetch
 from flowers import draw, encode, flower_rows, write_csv
@@ -26,14 +26,14 @@ pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
 class Client:
-    """client.call("operationId", ...): the answer as the generated type; `called` has every operation that was."""
+    """client.call("operationId", ...): the answer as the generated type; `called` collects the operations."""
 
     def __init__(self, url: str, home: Path, package: str) -> None:
         self.description = requests.get(f"{url}/openapi.json", timeout=30).json()
         (home / "openapi.json").write_text(json.dumps(self.description))
         generator = [str(Path(sys.executable).with_name("openapi-generator-cli")), "generate", "-g", "python"]
-        asked = ["-i", str(home / "openapi.json"), "-o", str(home), "--package-name", package]
-        done = subprocess.run([*generator, *asked], capture_output=True, text=True, check=False)
+        options = ["-i", str(home / "openapi.json"), "-o", str(home), "--package-name", package]
+        done = subprocess.run([*generator, *options], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         self.module = importlib.import_module(package)
         token = TOKEN["Authorization"].removeprefix("Bearer ")
@@ -41,21 +41,21 @@ class Client:
         self._api = self.module.DefaultApi(self.module.ApiClient(configuration))
         self.called: set[str] = set()
 
-    def call(self, operation: str, *given: Any, **more: Any) -> Any:
+    def call(self, operation: str, *arguments: Any, **options: Any) -> Any:
         self.called.add(operation)
-        return getattr(self._api, operation)(*given, **more)
+        return getattr(self._api, operation)(*arguments, **options)
 
-    def call_what_all_have(self) -> None:
+    def call_common_routes_and_check_that_all_were_called(self) -> None:
         assert self.call("is_alive").status == "ok"
         wait_until(lambda: self.call("is_ready").status == "ok")
         assert "sabueso_http_requests_total" in self.call("metrics")
         assert self.call("describe")["openapi"] == self.description["openapi"]
-        told = {one["operationId"] for calls in self.description["paths"].values() for one in operations(calls)}
-        assert self.called == told
+        operation_ids = {one["operationId"] for path in self.description["paths"].values() for one in operations(path)}
+        assert self.called == operation_ids
 
 
-def operations(calls: dict[str, Any]) -> list[dict[str, Any]]:
-    return [call for method, call in calls.items() if method != "parameters"]
+def operations(path: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for method, operation in path.items() if method != "parameters"]
 
 
 @pytest.fixture
@@ -71,25 +71,29 @@ def client(
     return make
 
 
-def test_of_classify(client, make_settings: Callable[..., Settings], mlflow: Any, serve) -> None:
+def test_the_client_of_classify_calls_every_route(
+    client, make_settings: Callable[..., Settings], mlflow: Any, serve
+) -> None:
     settings = make_settings("flowers", "pets", MLFLOW_TRACKING_URI=serve(mlflow.app).url)
     classify = client(create_classify(settings), "client_of_classify")
     wait_until(lambda: all(one.ready for one in classify.call("list_pipelines").pipelines))
     assert classify.call("get_card", "flowers").model.version == "1"
-    # The generator's clients take bodies of the first type of a call as they are, and with them rows as CSV.
+    # The generated clients send bytes unchanged, so rows go as CSV.
     rows = "\n".join([",".join(ROW), *2 * [",".join(map(str, ROW.values()))]])
-    told = [
+    answers = [
         classify.call("classify", "flowers", body=rows.encode(), _content_type="text/csv"),
         classify.call("classify", "pets", body=encode(draw("cat", 1)), _content_type="image/png"),
     ]
-    assert [[one.label for one in answer.predictions] for answer in told] == [["small", "small"], ["cat"]]
+    assert [[one.label for one in answer.predictions] for answer in answers] == [["small", "small"], ["cat"]]
     with pytest.raises(classify.module.exceptions.UnprocessableEntityException) as refused:
         classify.call("classify", "flowers", body=rows.replace("11.5", "high").encode(), _content_type="text/csv")
     assert refused.value.data.type == "urn:sabueso:problem:unusable"
-    classify.call_what_all_have()
+    classify.call_common_routes_and_check_that_all_were_called()
 
 
-def test_of_fetch_batch(client, make_settings: Callable[..., Settings], tmp_path: Path) -> None:
+def test_the_client_of_fetch_batch_calls_every_route(
+    client, make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
     table = write_csv(tmp_path / "flowers.csv", flower_rows(30))
     fetch = client(create_fetch(make_settings("flowers", FLOWERS_SOURCE=table)), "client_of_fetch_batch")
     assert [one.status for one in fetch.call("collect_all").results] == ["collected"]
@@ -97,18 +101,20 @@ def test_of_fetch_batch(client, make_settings: Callable[..., Settings], tmp_path
     assert fetch.call("get_collection", "flowers").samples == 1
     with pytest.raises(fetch.module.exceptions.NotFoundException):
         fetch.call("get_collection", "roses")
-    fetch.call_what_all_have()
+    fetch.call_common_routes_and_check_that_all_were_called()
 
 
-def test_of_train(client, make_settings: Callable[..., Settings], mlflow: Any, serve, bundles) -> None:
+def test_the_client_of_train_calls_every_route(
+    client, make_settings: Callable[..., Settings], mlflow: Any, serve, bundles
+) -> None:
     mlflow.register("flowers", "2", bundles / "flowers", champion=False)
     settings = make_settings("flowers", MLFLOW_TRACKING_URI=serve(mlflow.app).url)
     train = client(create_train(settings), "client_of_train")
     accepted = train.call("train", "flowers")
     assert train.call("cancel", "flowers").id == accepted.id
     wait_until(lambda: train.call("get_training", "flowers").state != "running", 60)
-    found = train.call("get_training", "flowers")
-    assert (found.state, [one.id for one in found.history]) == ("cancelled", [accepted.id])
+    training = train.call("get_training", "flowers")
+    assert (training.state, [one.id for one in training.history]) == ("cancelled", [accepted.id])
     assert train.call("promote", "flowers", {"version": 2}).champion == "2"
     assert train.call("rollback", "flowers").champion == "1"
-    train.call_what_all_have()
+    train.call_common_routes_and_check_that_all_were_called()

@@ -1,4 +1,4 @@
-"""The three images: functions/Dockerfile is carried out on their contexts; what comes of it is started and called."""
+"""The three images: the steps of functions/Dockerfile are executed, and the functions are started and called."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import requests
 import yaml
 from flask import Flask
 
-import recipe
+import dockerfile
 from conftest import Served
 from fake_mlflow import FakeMlflow
 from ports import free_port
@@ -31,14 +31,14 @@ WATCHDOG_METRICS = 8081  # not settable; an OpenFaaS on this machine may listen 
 
 @pytest.fixture(scope="module")
 def contexts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The build context of each function: what faas-cli lays out, or, where it is not, a copy of the folder."""
+    """The build context of each function: made by faas-cli, or without it a copy of the folder."""
     home = tmp_path_factory.mktemp("contexts")
     for name in ("functions", "template"):
         shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(ROOT / "stack.yml", home)
     stack = yaml.safe_load((home / "stack.yml").read_text())
     if shutil.which("faas-cli") is None:
-        return {name: home / one["handler"] for name, one in stack["functions"].items()}
+        return {name: home / function["handler"] for name, function in stack["functions"].items()}
     done = subprocess.run(
         ["faas-cli", "build", "--shrinkwrap", "-f", "stack.yml"], cwd=home, capture_output=True, text=True, check=False
     )
@@ -48,7 +48,7 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python with pip, as the base image has; the tests' own has none."""
+    """A Python with pip, like that of the base image; the tests' own has none."""
     folder = tmp_path_factory.mktemp("python")
     base = getattr(sys, "_base_executable", sys.executable)
     subprocess.run([base, "-m", "venv", str(folder)], check=True, capture_output=True)
@@ -58,37 +58,37 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def image(
     contexts: dict[str, Path], python: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], recipe.Stage]]:
-    """image("train"): the file system of that image, made once, and gone after these tests: it has gigabytes."""
-    made: dict[str, recipe.Stage] = {}
+) -> Iterator[Callable[[str], dockerfile.Stage]]:
+    """image("train"): the file system of that image, built once, and deleted after these tests: it takes gigabytes."""
+    built: dict[str, dockerfile.Stage] = {}
 
-    def build(name: str) -> recipe.Stage:
-        if name not in made:
+    def build(name: str) -> dockerfile.Stage:
+        if name not in built:
             arguments = {"FUNCTION": name, "GIT_COMMIT": "abc123"}
-            made[name] = recipe.build(contexts[name], tmp_path_factory.mktemp(name), arguments, python)
-        return made[name]
+            built[name] = dockerfile.build(contexts[name], tmp_path_factory.mktemp(name), arguments, python)
+        return built[name]
 
     yield build
-    for stage in made.values():
+    for stage in built.values():
         shutil.rmtree(stage.root)
 
 
 def port_is_taken(port: int) -> bool:
-    with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == 0
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Container(Server):
-    """The process of an image; `url` is what the gateway would call."""
+    """The process of an image; the gateway would call `url`."""
 
-    def __init__(self, stage: recipe.Stage, home: Path, environment: dict[str, str]) -> None:
+    def __init__(self, stage: dockerfile.Stage, home: Path, environment: dict[str, str]) -> None:
         inner, outer = free_port(), free_port()
         ports = {"PORT": str(inner), "port": str(outer), "upstream_url": f"http://127.0.0.1:{inner}"}
         watchdog = None if port_is_taken(WATCHDOG_METRICS) else shutil.which("of-watchdog")
-        command, whole, folder = recipe.process(stage, {**environment, **ports, "HOME": str(home)}, watchdog)
+        command, environment, folder = dockerfile.process(stage, {**environment, **ports, "HOME": str(home)}, watchdog)
         self.watchdog = watchdog is not None
         self.url = f"http://127.0.0.1:{outer if self.watchdog else inner}"
-        super().__init__("container", command, whole, home)
+        super().__init__("container", command, environment, home)
         self.folder = folder
 
     def start(self, wait: bool = True) -> Server:
@@ -109,7 +109,7 @@ def environment_of(name: str, home: Path, secrets: Path) -> dict[str, str]:
     }
 
 
-def test_there_is_a_context_for_each_function_and_each_holds_the_recipe(contexts: dict[str, Path]) -> None:
+def test_each_function_has_a_build_context_with_the_dockerfile(contexts: dict[str, Path]) -> None:
     assert set(contexts) == set(FOLDERS)
     for name, context in contexts.items():
         assert (context / "Dockerfile").is_file(), name
@@ -117,8 +117,8 @@ def test_there_is_a_context_for_each_function_and_each_holds_the_recipe(contexts
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_an_image_holds_its_function_compiled_and_nothing_else(image: Callable[[str], recipe.Stage], name: str) -> None:
-    home = image(name).place("/home/app")
+def test_an_image_holds_only_its_function_compiled(image: Callable[[str], dockerfile.Stage], name: str) -> None:
+    home = image(name).path("/home/app")
     assert {path.name for path in home.iterdir()} - {"__pycache__"} == {
         "server.py",
         "common",
@@ -132,20 +132,20 @@ def test_an_image_holds_its_function_compiled_and_nothing_else(image: Callable[[
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_the_locked_packages_are_all_that_a_function_imports(
-    image: Callable[[str], recipe.Stage], name: str, tmp_path: Path
+def test_a_function_imports_only_locked_packages(
+    image: Callable[[str], dockerfile.Stage], name: str, tmp_path: Path
 ) -> None:
     stage = image(name)
     modules = [
-        ".".join(path.relative_to(stage.place("/home/app")).with_suffix("").parts)
-        for path in stage.place("/home/app").rglob("*.py")
-        if path.stem != "__init__" and (path.parent.name != "common" or name != "classify" or "s3" not in path.stem)
+        ".".join(path.relative_to(stage.path("/home/app")).with_suffix("").parts)
+        for path in stage.path("/home/app").rglob("*.py")
+        if path.stem != "__init__" and not (name == "classify" and path.parts[-2:] == ("storage", "s3.py"))
     ]
     assert len(modules) > 20
     code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
     done = subprocess.run(
-        [stage.place("/venv/bin/python"), "-W", "error::ImportWarning", "-c", code, *modules],
-        cwd=stage.place("/home/app"),
+        [stage.path("/venv/bin/python"), "-W", "error::ImportWarning", "-c", code, *modules],
+        cwd=stage.path("/home/app"),
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -155,29 +155,29 @@ def test_the_locked_packages_are_all_that_a_function_imports(
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_a_function_answers_when_it_is_started_as_its_image_does(
-    image: Callable[[str], recipe.Stage], name: str, tmp_path: Path, secrets: Path
+def test_a_function_started_like_its_image_answers(
+    image: Callable[[str], dockerfile.Stage], name: str, tmp_path: Path, secrets: Path
 ) -> None:
-    with Container(image(name), tmp_path, environment_of(name, tmp_path, secrets)) as one:
-        described = requests.get(f"{one.url}/openapi.json", timeout=30).json()
+    with Container(image(name), tmp_path, environment_of(name, tmp_path, secrets)) as container:
+        described = requests.get(f"{container.url}/openapi.json", timeout=30).json()
         assert described["info"]["title"]
-        assert requests.get(f"{one.url}/metrics", timeout=30).status_code == 200
-        told = requests.get(f"{one.url}/covertype", timeout=30)
-        assert told.status_code == (503 if name == "classify" else 200), told.text
-        if one.watchdog:
-            assert requests.get(f"{one.url}/_/ready", timeout=30).status_code == 200
-    assert one.process is None or one.process.poll() is not None
+        assert requests.get(f"{container.url}/metrics", timeout=30).status_code == 200
+        answer = requests.get(f"{container.url}/covertype", timeout=30)
+        assert answer.status_code == (503 if name == "classify" else 200), answer.text
+        if container.watchdog:
+            assert requests.get(f"{container.url}/_/ready", timeout=30).status_code == 200
+    assert container.process is None or container.process.poll() is not None
 
 
 def test_classify_is_small_and_answers_with_a_real_bundle(
-    image: Callable[[str], recipe.Stage],
+    image: Callable[[str], dockerfile.Stage],
     serve: Callable[[Flask], Served],
     bundles: Path,
     tmp_path: Path,
     secrets: Path,
 ) -> None:
     stage = image("classify")
-    (packages,) = stage.place("/venv/lib").glob("python3.*/site-packages")
+    (packages,) = stage.path("/venv/lib").glob("python3.*/site-packages")
     size = sum(path.lstat().st_size for path in packages.rglob("*") if path.is_file())
     assert size < 150e6, f"{size / 1e6:.0f} MB"
     names = {re.split(r"[-.]", path.name)[0].lower() for path in packages.iterdir()}
@@ -190,7 +190,7 @@ def test_classify_is_small_and_answers_with_a_real_bundle(
     shutil.copy2(ROOT / "tests" / "pipelines" / "flowers.toml", pipelines)
     environment = environment_of("classify", tmp_path, secrets)
     environment |= {"MLFLOW_TRACKING_URI": serve(fake.app).url, "SABUESO_PIPELINES": str(pipelines)}
-    with Container(stage, tmp_path, environment) as one:
-        answer = requests.post(f"{one.url}/flowers", json=ROW, timeout=30)
+    with Container(stage, tmp_path, environment) as container:
+        answer = requests.post(f"{container.url}/flowers", json=ROW, timeout=30)
         assert answer.status_code == 200, answer.text
         assert answer.json()["model"] == {"name": "flowers", "version": "1"}

@@ -1,4 +1,4 @@
-"""Leases over every implementation of the object store: a local folder and S3 (a real MinIO)."""
+"""Leases on every object store: a local folder, MinIO and versitygw."""
 
 from __future__ import annotations
 
@@ -8,79 +8,77 @@ from typing import Any
 import pytest
 
 from common.errors import AlreadyRunning, StoreUnavailable
-from common.leases import acquire, held_by, take_over
-from common.objects import Objects
+from common.storage import keys
+from common.storage.leases import acquire, holder_nonce, take_over
+from common.storage.object_store import ObjectStore
 from conftest import wait_until
 from integration.conftest import WRITERS, OpenStore, run_at_once
 
 pytestmark = pytest.mark.integration
+KEY = keys.lease("p", "train")
 
 
-def test_a_lease_is_held_by_one_until_released(store: Objects) -> None:
-    key = "jobs/p/train.json"
-    assert held_by(store, key) is None
-    lease = acquire(store, key, "first", 60)
-    assert held_by(store, key) == lease.nonce
+def test_a_lease_has_one_holder_until_it_is_released(store: ObjectStore) -> None:
+    assert holder_nonce(store, KEY) is None
+    lease = acquire(store, KEY, "first", 60)
+    assert holder_nonce(store, KEY) == lease.nonce
     with pytest.raises(AlreadyRunning, match="first is running"):
-        acquire(store, key, "second", 60)
+        acquire(store, KEY, "second", 60)
     lease.release()
-    assert held_by(store, key) is None
-    assert acquire(store, key, "second", 60).nonce != lease.nonce
+    assert holder_nonce(store, KEY) is None
+    assert acquire(store, KEY, "second", 60).nonce != lease.nonce
 
 
-def test_of_many_that_want_a_lease_one_gets_it(open_store: OpenStore) -> None:
+def test_of_concurrent_callers_one_gets_the_lease(open_store: OpenStore) -> None:
     stores = [open_store() for _ in range(4)]
     for _ in range(2):  # never taken, then released
         calls = [
-            lambda store=store: acquire(store, "jobs/p/fetch.json", "someone", 60)
+            lambda store=store: acquire(store, KEY, "someone", 60)
             for _, store in zip(range(WRITERS), itertools.cycle(stores), strict=False)
         ]
-        held = [result for result in run_at_once(calls) if not isinstance(result, AlreadyRunning)]
-        assert len(held) == 1
-        held[0].release()
+        leases = [result for result in run_at_once(calls) if not isinstance(result, AlreadyRunning)]
+        assert len(leases) == 1
+        leases[0].release()
 
 
-def test_a_lease_that_is_not_renewed_expires_and_its_holder_learns_it(store: Objects) -> None:
-    key = "jobs/p/train.json"
-    dead = acquire(store, key, "dead", 1)
+def test_a_lease_that_is_not_renewed_expires_and_its_holder_notices(store: ObjectStore) -> None:
+    dead = acquire(store, KEY, "dead", 1)
     # Ages on S3 are whole seconds, and a busy server's Date may lag behind.
-    wait_until(lambda: held_by(store, key) is None, 20)
-    heir = acquire(store, key, "heir", 60)
+    wait_until(lambda: holder_nonce(store, KEY) is None, 20)
+    successor = acquire(store, KEY, "successor", 60)
     assert not dead.renew()
     assert dead.lost
     dead.release()
-    assert held_by(store, key) == heir.nonce
+    assert holder_nonce(store, KEY) == successor.nonce
 
 
-def test_a_lease_that_is_renewed_outlives_its_seconds(store: Objects) -> None:
-    key = "jobs/p/train.json"
-    with acquire(store, key, "alive", 6) as lease:
-        wait_until(lambda: lease.renewals >= 5)  # each after a quarter of the lease
-        assert held_by(store, key) == lease.nonce
+def test_a_renewed_lease_does_not_expire(store: ObjectStore) -> None:
+    with acquire(store, KEY, "alive", 6) as lease:
+        wait_until(lambda: lease.renewals >= 5)  # one each quarter of the lease
+        assert holder_nonce(store, KEY) == lease.nonce
         assert not lease.lost
-    assert held_by(store, key) is None
+    assert holder_nonce(store, KEY) is None
 
 
-def test_renewals_at_once_do_not_take_the_lease_from_its_own_holder(store: Objects) -> None:
-    lease = acquire(store, "jobs/p/train.json", "alive", 60)
+def test_concurrent_renewals_do_not_lose_the_lease(store: ObjectStore) -> None:
+    lease = acquire(store, KEY, "alive", 60)
     assert all(run_at_once([lease.renew] * 8))
     assert not lease.lost
     lease.release()
     assert not lease.lost
 
 
-def test_a_child_goes_on_with_the_lease_of_its_parent(store: Objects) -> None:
-    key = "jobs/p/train.json"
-    parent = acquire(store, key, "parent", 60)
-    child = take_over(store, key, parent.nonce, 60)
+def test_a_child_takes_over_its_parent_s_lease(store: ObjectStore) -> None:
+    parent = acquire(store, KEY, "parent", 60)
+    child = take_over(store, KEY, parent.nonce, 60)
     assert child.renew()
     child.release()
     with pytest.raises(AlreadyRunning):
-        take_over(store, key, parent.nonce, 60)
+        take_over(store, KEY, parent.nonce, 60)
 
 
-def test_a_lease_survives_a_renewal_whose_answer_was_lost(store: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    lease = acquire(store, "jobs/p/train.json", "alive", 60)
+def test_a_lease_survives_a_renewal_whose_answer_was_lost(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = acquire(store, KEY, "alive", 60)
     put = store.put
 
     def lose_answer(*arguments: Any, **options: Any) -> str:

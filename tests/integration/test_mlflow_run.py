@@ -1,13 +1,13 @@
-"""A real training against a real MLflow: what its run, version and model then say."""
+"""A real training against a real MLflow: its run, its version and its model."""
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,28 +15,34 @@ from typing import Any
 import pytest
 import requests
 from mlflow import MlflowClient
+from mlflow.entities import Metric
 
-import train.report.tracking
-from common.datasets import Dataset
-from common.executions import begin
-from common.leases import acquire
-from common.objects import FolderObjects
-from common.pipelines import read_pipelines
-from common.registry import Registry
-from common.settings import Settings, read_settings
-from conftest import KEY, wait_until
+import train.tracking.run
+from all_settings import AllSettings as Settings
+from all_settings import read_settings
+from common.pipeline_files import read_pipelines
+from common.storage import keys
+from common.storage.dataset import Dataset, SourceDocument
+from common.storage.executions import begin, load
+from common.storage.folder import FolderStore
+from common.storage.leases import acquire
+from common.storage.training_record import TrainingRecord
+from conftest import KEY
 from flowers import flower_rows
 from local_mlflow import LocalMlflow
 from stored import add_rows
-from train.job import settings_fingerprint
-from train.launch import FIRST
-from train.report.system_metrics import SystemMetrics
-from train.report.tracking import Tracking
+from train.fingerprint import settings_fingerprint
+from train.registry import VersionRegistry
+from train.tracking.run import TrackedRun
+from train.tracking.system_metrics import SystemMetrics
+from train.training_key import TrainingKey
+from train.version_tags import RunTags
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = 6
-LEFT_IN_SCRATCH = ("pictures/flowers/overtaken/decoded.npy", f"weights/.{'0' * 64}.4194399")  # no machine has that pid
+# No machine has a process 4194399.
+LEFTOVERS = ("pictures/flowers/superseded/decoded.npy", f"weights/.{'0' * 64}.4194399")
 
 
 @pytest.fixture(scope="module")
@@ -68,56 +74,54 @@ def settings(home: Path, server: LocalMlflow) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def trained(home: Path, settings: Settings) -> dict[str, Any]:
-    """The record of a training of flowers, in a place where others left things unfinished."""
-    store = FolderObjects(home / "store")
+def trained(home: Path, settings: Settings) -> TrainingRecord:
+    """The record of a training of flowers, beside the leftovers of earlier trainings."""
+    store = FolderStore(home / "store")
     dataset = Dataset(store, "flowers")
-    dataset.set_source({"type": "table", "location": "https://ana:secret@example.org/rows.csv", "params": {}})
+    dataset.set_source(SourceDocument(type="table", location="https://ana:secret@example.org/rows.csv"))
     for batch in range(3):
         add_rows(dataset, batch + 1, flower_rows(100, seed=batch))
-    for path in LEFT_IN_SCRATCH:
+    for path in LEFTOVERS:
         (home / "scratch" / path).parent.mkdir(parents=True)
         (home / "scratch" / path).write_bytes(b"left")
     for name in ("plan.json", "state.npz"):
-        store.put(f"jobs/flowers/checkpoints/overtaken/{name}", b"{}")
-    record, told = run_job(store, settings)
-    assert record["state"] == "finished", told
+        store.put(keys.checkpoint("flowers", "superseded", name), b"{}")
+    record, output = run_job(store, settings)
+    assert record.state == "finished", output
     return record
 
 
-def run_job(store: FolderObjects, settings: Settings, **environment: str) -> tuple[dict[str, Any], str]:
-    """One training of flowers, by the child process that train starts: its record, and what it wrote."""
-    record = begin(store, "flowers", "train", {**FIRST, "force": False})
-    lease = acquire(store, "jobs/flowers/train.json", "train", 60)
+def run_job(store: FolderStore, settings: Settings, **environment: str) -> tuple[TrainingRecord, str]:
+    """One training of flowers, by the child process that train starts: its record and its output."""
+    execution = begin(store, "flowers", TrainingRecord.new())
+    lease = acquire(store, keys.lease("flowers", "train"), "train", 60)
     done = subprocess.run(
-        [sys.executable, "-m", "train.job", "flowers", record.key, lease.nonce, "-"],
+        [sys.executable, "-m", "train.job", "flowers", execution.key, lease.nonce],
         env={**os.environ, **settings.environment, "PYTHONPATH": str(ROOT / "functions"), **environment},
         cwd=ROOT / "functions",
         capture_output=True,
         text=True,
         check=False,
     )
-    found = store.get(record.key)
-    assert found is not None
-    return dict(json.loads(found.body)), done.stderr
+    return load(store, execution.key, TrainingRecord).record, done.stderr
 
 
 @pytest.fixture(scope="module")
-def run(server: LocalMlflow, trained: dict[str, Any]) -> dict[str, Any]:
-    """As MLflow's REST API tells it."""
-    answer = requests.get(f"{server.url}/api/2.0/mlflow/runs/get", params={"run_id": trained["run_id"]}, timeout=30)
+def run(server: LocalMlflow, trained: TrainingRecord) -> dict[str, Any]:
+    """The run as MLflow's REST API returns it."""
+    answer = requests.get(f"{server.url}/api/2.0/mlflow/runs/get", params={"run_id": trained.run_id}, timeout=30)
     return dict(answer.json()["run"])
 
 
-def test_the_run_says_what_decided_the_training(run: dict[str, Any], trained: dict[str, Any]) -> None:
+def test_the_run_has_the_parameters_and_figures_of_the_training(run: dict[str, Any], trained: TrainingRecord) -> None:
     params = {one["key"]: one["value"] for one in run["data"]["params"]}
     assert {"kind", "budget_s", "seed", "plan_epochs", "weights", "members", "plan_learning_rate"} <= set(params)
-    assert {part: int(params[f"examples_{part}"]) for part in trained["sizes"]} == trained["sizes"]
-    assert params["plan_epochs"] == str(EPOCHS)  # as SABUESO_EPOCHS says, not what fits into the budget
+    assert {part: int(params[f"examples_{part}"]) for part in trained.sizes} == trained.sizes
+    assert params["plan_epochs"] == str(EPOCHS)  # from SABUESO_EPOCHS, not from the budget
     metrics = {one["key"]: one["value"] for one in run["data"]["metrics"]}
     assert metrics["fit_seconds"] > 0
     assert metrics["peak_memory_mb"] > 100
-    assert metrics["accuracy"] == trained["metrics"]["accuracy"]
+    assert metrics["accuracy"] == trained.metrics["accuracy"]
 
 
 def test_cpu_and_memory_are_sampled_during_the_fit(run: dict[str, Any]) -> None:
@@ -126,77 +130,73 @@ def test_cpu_and_memory_are_sampled_during_the_fit(run: dict[str, Any]) -> None:
     assert "system/process_memory_usage_megabytes" in names
 
 
-def test_the_snapshot_is_its_dataset_with_schema_profile_and_source(
-    run: dict[str, Any], trained: dict[str, Any], home: Path
+def test_the_runs_dataset_is_the_snapshot_with_schema_profile_and_source(
+    run: dict[str, Any], trained: TrainingRecord, home: Path
 ) -> None:
-    [given] = run["inputs"]["dataset_inputs"]
-    data, tags = given["dataset"], {one["key"]: one["value"] for one in given["tags"]}
-    assert data["digest"] == trained["snapshot"][:32]
-    assert tags == {"mlflow.data.context": "training", "snapshot": trained["snapshot"], "made_up": "true"}
-    place = json.loads(data["source"])["uri"].removeprefix("file://")
-    assert json.loads(Path(place).read_text())["fingerprint"] == trained["snapshot"]
+    [dataset_input] = run["inputs"]["dataset_inputs"]
+    data, tags = dataset_input["dataset"], {one["key"]: one["value"] for one in dataset_input["tags"]}
+    assert data["digest"] == trained.snapshot[:32]
+    assert tags == {"mlflow.data.context": "training", "snapshot": trained.snapshot, "made_up": "true"}
+    path = json.loads(data["source"])["uri"].removeprefix("file://")
+    assert json.loads(Path(path).read_text())["fingerprint"] == trained.snapshot
     profile = json.loads(data["profile"])
-    assert profile["parts"] == trained["sizes"]
-    assert sum(profile["labels"].values()) == profile["num_rows"] == trained["examples"]
+    assert profile["parts"] == trained.sizes
+    assert sum(profile["labels"].values()) == profile["num_rows"] == trained.examples
     columns = {one["name"]: one["type"] for one in json.loads(data["schema"])["mlflow_colspec"]}
     assert columns == {"petal": "double", "species": "string", "turn": "double", "colour": "string", "place": "string"}
 
 
-def test_figures_and_tables_are_there(server: LocalMlflow, trained: dict[str, Any]) -> None:
+def test_the_run_has_figures_and_tables(server: LocalMlflow, trained: TrainingRecord) -> None:
     client = MlflowClient(server.url, server.url)
-    found = {Path(file.path).stem for file in client.list_artifacts(trained["run_id"], "figures")}
-    assert found == {"confusion_matrix", "reliability", "per_class", "confidence", "learning_curves"}
-    files = {file.path for file in client.list_artifacts(trained["run_id"])}
+    figures = {Path(file.path).stem for file in client.list_artifacts(trained.run_id, "figures")}
+    assert figures == {"confusion_matrix", "reliability", "per_class", "confidence", "learning_curves"}
+    files = {file.path for file in client.list_artifacts(trained.run_id)}
     assert {"model_card.md", "per_class.json", "worst_mistakes.json"} <= files
 
 
-def test_the_version_has_its_page_with_the_gate_s_result_and_its_tags(
-    settings: Settings, trained: dict[str, Any]
-) -> None:
-    version = Registry(settings).version("flowers", trained["version"])
-    assert version is not None
-    page, tags = version["description"], version["tags"]
-    assert f"**{trained['decision']}**: {trained['reason']}" in page
+def test_the_version_has_tags_and_a_page_with_the_verdict(server: LocalMlflow, trained: TrainingRecord) -> None:
+    version = MlflowClient(server.url, server.url).get_model_version("flowers", trained.version)
+    page, tags = version.description, version.tags
+    assert f"**{trained.decision}**: {trained.reason}" in page
     assert "table `https://example.org/rows.csv`; made up" in page
-    assert f"{trained['metrics']['accuracy']:.4f}" in page
-    assert tags["sabueso.snapshot"] == trained["snapshot"]
-    assert tags["sabueso.settings"] == trained["settings"]
-    assert (tags["sabueso.decision"], tags["sabueso.reason"]) == (trained["decision"], trained["reason"])
+    assert f"{trained.metrics['accuracy']:.4f}" in page
+    assert tags["sabueso.snapshot"] == trained.snapshot
+    assert tags["sabueso.settings"] == trained.settings_fingerprint
+    assert (tags["sabueso.decision"], tags["sabueso.reason"]) == (trained.decision, trained.reason)
     assert tags["mlflow.source.git.commit"] == "0123456789abcdef"
-    assert (tags["sabueso.examples"], tags["sabueso.holdout"]) == ("300", str(trained["sizes"]["holdout"]))
+    assert (tags["sabueso.examples"], tags["sabueso.holdout"]) == ("300", str(trained.sizes["holdout"]))
     assert (tags["sabueso.made_up"], tags["sabueso.kind"]) == ("true", "tabular")
-    assert "secret" not in json.dumps(version)
+    assert "secret" not in str(dict(version))
 
 
-def test_the_run_s_own_page_has_the_version_s_number_and_the_gate_s_result(
-    server: LocalMlflow, trained: dict[str, Any], tmp_path: Path
+def test_the_runs_model_card_has_the_version_and_the_verdict(
+    server: LocalMlflow, trained: TrainingRecord, tmp_path: Path
 ) -> None:
     client = MlflowClient(server.url, server.url)
-    page = Path(client.download_artifacts(trained["run_id"], "model_card.md", str(tmp_path)))
-    assert f"**{trained['decision']}**: {trained['reason']}" in page.read_text()
-    assert f'load_model("models:/flowers/{trained["version"]}")' in page.read_text()
+    page = Path(client.download_artifacts(trained.run_id, "model_card.md", str(tmp_path))).read_text()
+    assert f"**{trained.decision}**: {trained.reason}" in page
+    assert f'load_model("models:/flowers/{trained.version}")' in page
 
 
-def test_what_trainings_before_it_left_unfinished_is_gone(trained: dict[str, Any], home: Path) -> None:
-    assert [path for path in LEFT_IN_SCRATCH if (home / "scratch" / path).exists()] == []
-    kept = {path.name for path in (home / "store/jobs/flowers/checkpoints/overtaken").iterdir()}
+def test_a_training_removes_leftovers_of_earlier_ones(trained: TrainingRecord, home: Path) -> None:
+    assert [path for path in LEFTOVERS if (home / "scratch" / path).exists()] == []
+    kept = {path.name for path in (home / "store/jobs/flowers/checkpoints/superseded").iterdir()}
     assert kept == {"plan.json"}
 
 
-def test_the_code_of_the_page_runs_and_mlflow_takes_the_input_example(
-    settings: Settings, trained: dict[str, Any], tmp_path: Path
+def test_the_code_on_the_page_runs_and_mlflow_accepts_the_input_example(
+    server: LocalMlflow, trained: TrainingRecord, tmp_path: Path
 ) -> None:
-    version = Registry(settings).version("flowers", trained["version"])
-    assert version is not None
-    found = re.search(r"```python\n(.*?)\n```", version["description"], re.DOTALL)
-    assert found is not None
-    uri = f"models:/flowers/{trained['version']}"
+    page = MlflowClient(server.url, server.url).get_model_version("flowers", trained.version).description
+    code = re.search(r"```python\n(.*?)\n```", page, re.DOTALL)
+    assert code is not None
+    uri = f"models:/flowers/{trained.version}"
     check = "from mlflow.models import validate_serving_input\nfrom mlflow.models.utils import load_serving_example\n"
     check += f"print(len(validate_serving_input({uri!r}, load_serving_example({uri!r}))), 'answered')\n"
-    # MLflow's client leaves its places in the environment of this process, for its children.
+    # MLflow's client puts its server's address into the environment of this process.
     environment = {key: text for key, text in os.environ.items() if key != "PYTHONPATH" and "MLFLOW" not in key}
     done = subprocess.run(
-        [sys.executable, "-c", f"{found[1]}\n{check}"],
+        [sys.executable, "-c", f"{code[1]}\n{check}"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -208,12 +208,12 @@ def test_the_code_of_the_page_runs_and_mlflow_takes_the_input_example(
     assert "3 answered" in done.stdout
 
 
-@pytest.mark.parametrize("words", [("lineage", "--version", "1"), ("export", "--format", "csv", "--out", "x")])
-def test_the_scripts_work_on_it_without_tensorflow_and_mlflow_s_client(
-    settings: Settings, trained: dict[str, Any], tmp_path: Path, words: tuple[str, ...]
+@pytest.mark.parametrize("command", [("lineage", "--version", "1"), ("export", "--format", "csv", "--out", "x")])
+def test_lineage_and_export_need_neither_tensorflow_nor_mlflow(
+    settings: Settings, trained: TrainingRecord, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    name, *rest = words
-    code = f"import sys; from provenance import {name}; code = {name}.main({['flowers', *rest]!r})\n"
+    name, *arguments = command
+    code = f"import sys; from provenance import {name}; code = {name}.main({['flowers', *arguments]!r})\n"
     code += "assert not {'tensorflow', 'keras', 'mlflow', 'flask'} & set(sys.modules)\nsys.exit(code)"
     path = os.pathsep.join([str(ROOT / "scripts"), str(ROOT / "functions")])
     environment = {**os.environ, **settings.environment, "PYTHONPATH": path}
@@ -221,66 +221,77 @@ def test_the_scripts_work_on_it_without_tensorflow_and_mlflow_s_client(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert trained["snapshot"] in done.stdout + done.stderr
+    assert trained.snapshot in done.stdout + done.stderr
 
 
-def test_a_version_that_was_left_without_a_decision_is_judged_and_nothing_of_its_making_stays(
-    server: LocalMlflow, settings: Settings, trained: dict[str, Any], home: Path, tmp_path: Path
+def test_a_version_without_a_decision_is_judged_and_its_leftovers_removed(
+    server: LocalMlflow, settings: Settings, trained: TrainingRecord, home: Path, tmp_path: Path
 ) -> None:
     client = MlflowClient(server.url, server.url)
-    client.delete_model_version_tag("flowers", trained["version"], "sabueso.decision")
-    path = Path(client.download_artifacts(trained["run_id"], "model_card.md", str(tmp_path)))
+    client.delete_model_version_tag("flowers", trained.version, "sabueso.decision")
+    path = Path(client.download_artifacts(trained.run_id, "model_card.md", str(tmp_path)))
     judged = path.read_text()
-    told = f"**{trained['decision']}**: {trained['reason']}"
-    client.log_text(trained["run_id"], judged.replace(told, "Not judged yet."), "model_card.md")
-    picture = own_picture(home, trained["snapshot"], trained["settings"])
-    record, _ = run_job(FolderObjects(home / "store"), settings)
-    assert (record["version"], record["decision"]) == (trained["version"], trained["decision"])
-    client.download_artifacts(trained["run_id"], "model_card.md", str(tmp_path))
+    verdict = f"**{trained.decision}**: {trained.reason}"
+    client.log_text(trained.run_id, judged.replace(verdict, "Not judged yet."), "model_card.md")
+    picture = leave_picture(home, trained.snapshot, trained.settings_fingerprint)
+    record, _ = run_job(FolderStore(home / "store"), settings)
+    assert (record.version, record.decision) == (trained.version, trained.decision)
+    client.download_artifacts(trained.run_id, "model_card.md", str(tmp_path))
     assert path.read_text() == judged
     assert not picture.exists()
 
 
-def own_picture(home: Path, snapshot: str, settings: str) -> Path:
-    """Something decoded that an earlier process of the same making left."""
-    picture = home / "scratch" / "pictures" / "flowers" / f"{snapshot[:24]}-{settings[:8]}" / "decoded.npy"
+def leave_picture(home: Path, snapshot: str | None, fingerprint: str | None) -> Path:
+    """A decoded picture that an earlier process of the same training left."""
+    training = f"{str(snapshot)[:24]}-{str(fingerprint)[:8]}"
+    picture = home / "scratch" / "pictures" / "flowers" / training / "decoded.npy"
     picture.parent.mkdir(parents=True)
     picture.write_bytes(b"decoded")
     return picture
 
 
-def test_a_training_that_failed_leaves_no_decoded_pictures(
-    settings: Settings, trained: dict[str, Any], home: Path, tmp_path: Path
+def test_a_failed_training_leaves_no_decoded_pictures(
+    settings: Settings, trained: TrainingRecord, home: Path, tmp_path: Path
 ) -> None:
     pipeline = read_pipelines(settings.pipelines)["flowers"]
     environment = {"SABUESO_SECRETS": str(tmp_path), "SABUESO_EPOCHS": "2"}
     fingerprint = settings_fingerprint(pipeline, read_settings({**settings.environment, **environment}))
-    picture = own_picture(home, trained["snapshot"], fingerprint)
-    record, _ = run_job(FolderObjects(home / "store"), settings, **environment)
-    assert (record["state"], "bundle-key" in record["reason"]) == ("failed", True)
+    picture = leave_picture(home, trained.snapshot, fingerprint)
+    record, _ = run_job(FolderStore(home / "store"), settings, **environment)
+    assert (record.state, "bundle-key" in record.reason) == ("failed", True)
     assert not picture.parent.parent.exists()
 
 
-def test_system_metrics_of_an_mlflow_that_was_away_are_sent_when_it_is_back(
+def test_system_metrics_wait_while_mlflow_is_down(
     server: LocalMlflow, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train.report.tracking, "SystemMetrics", functools.partial(SystemMetrics, every_s=0.05))
+    taken: list[Metric] = []
+
+    class FastSystemMetrics(SystemMetrics):
+        def __init__(self, began_s: float) -> None:
+            super().__init__(began_s, 0.05)
+
+        def take(self) -> list[Metric]:
+            new = super().take()
+            taken.extend(new)
+            return new
+
+    monkeypatch.setattr(train.tracking.run, "SystemMetrics", FastSystemMetrics)
     pipeline = read_pipelines(settings.pipelines)["flowers"]
-    tracking = Tracking(pipeline, settings, None, {"sabueso.execution": "away"})
+    tags = RunTags("flowers", TrainingKey("a snapshot", "a fingerprint"), "an execution", "a commit")
+    run = TrackedRun(pipeline, VersionRegistry(settings), settings, None, tags)
     try:
-        with tracking.system_metrics():
+        with run.system_metrics():
             server.stop()
-            system = tracking._system
-            assert system is not None
-            wait_until(lambda: len(system._waiting) >= 12)
-            tracking.metrics({"train_loss": 0.5}, step=1)
-            waiting = {(one.key, one.timestamp) for one in tracking._unsent}
-            assert len(waiting) >= 13
+            time.sleep(0.5)  # at least two samples
+            run.log_metrics({"train_loss": 0.5}, step=1)
+            unsent = list(taken)
+            assert len(unsent) >= 12
             server.start()
-            tracking.send_metrics()
+            run.send_metrics()
         key = "system/cpu_utilization_percentage"
-        sent = {(one.key, one.timestamp) for one in tracking.client.get_metric_history(tracking.run_id, key)}
-        assert {one for one in waiting if one[0] == key} <= sent
-        assert [one.step for one in tracking.client.get_metric_history(tracking.run_id, "train_loss")] == [1]
+        sent = {one.timestamp for one in run.client.get_metric_history(run.run_id, key)}
+        assert {one.timestamp for one in unsent if one.key == key} <= sent
+        assert [one.step for one in run.client.get_metric_history(run.run_id, "train_loss")] == [1]
     finally:
-        tracking.end("FINISHED")
+        run.end("FINISHED")

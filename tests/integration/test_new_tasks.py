@@ -1,17 +1,17 @@
-"""A pipeline that nobody tuned for, against a random forest; tests/nightly has others, pictures among them."""
+"""A new pipeline compared with a random forest; tests/nightly has more, also with pictures."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from common.settings import Settings
-from new_tasks import learn_beside_a_forest
+from all_settings import AllSettings as Settings
+from new_tasks import compare_with_forest
 
 pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
-def test_a_task_that_nobody_tuned_for_is_learned_as_well_as_by_a_random_forest(
+def test_a_new_task_is_learned_as_well_as_by_a_random_forest(
     make_settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
-    learn_beside_a_forest(make_settings, tmp_path, "wine", epochs=10, splits=2)
+    compare_with_forest(make_settings, tmp_path, "wine", epochs=10, splits=2)

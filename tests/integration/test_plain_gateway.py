@@ -1,4 +1,4 @@
-"""The gateway of infra/containers.yaml with a real nginx: the paths of OpenFaaS, and the door in front of it."""
+"""The gateway of infra/containers.yaml with a real nginx: OpenFaaS's paths, and the reverse proxy in front of it."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import pytest
 import requests
 
 from conftest import Served
-from door import Nginx, PlainGateway, call, make_gateway
 from ports import free_port
+from reverse_proxy import Nginx, PlainGateway, call, make_gateway
 
 pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainGateway]:
-    """Before two echoes; train is not there."""
-    served = {name: Served(make_gateway()) for name in ("fetch-batch", "classify")}
-    where = {name: one.url.removeprefix("http://") for name, one in served.items()}
-    found = PlainGateway(tmp_path_factory.mktemp("gateway"), {**where, "train": f"127.0.0.1:{free_port()}"})
-    with found:
-        yield found
-    for one in served.values():
+    """In front of two echo servers; train is down."""
+    echoes = {name: Served(make_gateway()) for name in ("fetch-batch", "classify")}
+    addresses = {name: one.url.removeprefix("http://") for name, one in echoes.items()}
+    plain = PlainGateway(tmp_path_factory.mktemp("gateway"), {**addresses, "train": f"127.0.0.1:{free_port()}"})
+    with plain:
+        yield plain
+    for one in echoes.values():
         one.stop()
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("path", "forwarded"),
     [
         ("/function/classify", "/"),
         ("/function/classify/", "/"),
@@ -36,12 +36,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainGateway]:
         ("/function/fetch-batch/covertype", "/covertype"),
     ],
 )
-def test_a_function_gets_the_path_after_its_name(gateway: PlainGateway, asked: str, told: str) -> None:
-    found = requests.get(gateway.url + asked, timeout=30).json()
-    assert found["raw"] == told
+def test_a_function_gets_the_path_after_its_name(gateway: PlainGateway, path: str, forwarded: str) -> None:
+    echo = requests.get(gateway.url + path, timeout=30).json()
+    assert echo["raw"] == forwarded
 
 
-def test_a_body_and_an_answer_pass_as_they_are(gateway: PlainGateway) -> None:
+def test_bodies_and_answers_pass_unchanged(gateway: PlainGateway) -> None:
     large = requests.post(f"{gateway.url}/function/classify/pets", data=b"x" * 20_000_000, timeout=30)
     assert large.json()["size"] == 20_000_000
     refused = requests.post(f"{gateway.url}/function/classify/pets/answer/503", timeout=30)
@@ -51,7 +51,7 @@ def test_a_body_and_an_answer_pass_as_they_are(gateway: PlainGateway) -> None:
     assert (empty["method"], empty["path"], empty["size"]) == ("POST", "/", 0)
 
 
-def test_a_function_that_is_away_is_502_and_others_answer(gateway: PlainGateway) -> None:
+def test_a_function_that_is_down_is_502_and_the_others_answer(gateway: PlainGateway) -> None:
     assert requests.get(f"{gateway.url}/function/train/pets", timeout=30).status_code == 502
     assert requests.get(f"{gateway.url}/function/classify", timeout=30).status_code == 200
 
@@ -60,16 +60,16 @@ def test_a_function_that_is_away_is_502_and_others_answer(gateway: PlainGateway)
     "path",
     ["/", "/system/functions", "/async-function/classify", "/function/", "/function/other", "/function/classifyx"],
 )
-def test_there_is_nothing_else(gateway: PlainGateway, path: str) -> None:
+def test_every_other_path_is_404(gateway: PlainGateway, path: str) -> None:
     assert requests.get(gateway.url + path, timeout=30).status_code == 404
     assert requests.post(gateway.url + path, timeout=30).status_code == 404
 
 
-def test_the_door_stands_before_it_as_before_any_gateway(
+def test_the_reverse_proxy_works_in_front_of_it(
     gateway: PlainGateway, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    with Nginx(tmp_path_factory.mktemp("door"), gateway.url) as door:
-        assert call(door, "GET", "/function/classify/pets").json()["raw"] == "/pets"
-        assert call(door, "POST", "/function/fetch-batch").status_code == 404
-        away = call(door, "GET", "/function/train/pets")
-        assert (away.status_code, away.headers["Retry-After"]) == (503, "5")
+    with Nginx(tmp_path_factory.mktemp("proxy"), gateway.url) as proxy:
+        assert call(proxy, "GET", "/function/classify/pets").json()["raw"] == "/pets"
+        assert call(proxy, "POST", "/function/fetch-batch").status_code == 404
+        down = call(proxy, "GET", "/function/train/pets")
+        assert (down.status_code, down.headers["Retry-After"]) == (503, "5")

@@ -1,4 +1,4 @@
-"""scripts/setup: one environment for all scripts, which none of them takes away from another."""
+"""scripts/setup: one environment for all scripts, to which each adds packages."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from servers import ROOT
 
 pytestmark = [pytest.mark.integration, pytest.mark.full]
 SHIM = f"""#!/bin/sh
-# As pyenv has it: a program that finds out which Python is meant, and becomes that.
+# As from pyenv: a program that chooses a Python and executes it.
 exec {sys.executable} "$@"
 """
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What scripts/setup needs of the project, and a folder `bin` whose python3 is a shim."""
+    """The files that scripts/setup needs, and a folder `bin` whose python3 is a shim."""
     for name in ("pyproject.toml", "uv.lock", "scripts/setup", "README.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy2(ROOT / name, tmp_path / name)
@@ -43,12 +43,12 @@ def set_up(checkout: Path, group: str, **environment: str) -> subprocess.Complet
     )
 
 
-def test_groups_are_added_to_one_environment_that_nobody_rebuilds(checkout: Path) -> None:
+def test_groups_are_added_to_one_environment_which_is_never_rebuilt(checkout: Path) -> None:
     first = set_up(checkout, "deploy")
     assert first.returncode == 0, first.stderr
     python = checkout / ".venv" / "bin" / "python"
     assert Path(first.stdout.strip()) == python
-    # It runs from the environment while others set up theirs.
+    # A program of the environment keeps running while other groups are added.
     running = subprocess.Popen([python, "-c", "input(); import yaml, requests"], stdin=subprocess.PIPE)
     second = set_up(checkout, "objects")
     assert second.returncode == 0, second.stderr
@@ -60,12 +60,12 @@ def test_groups_are_added_to_one_environment_that_nobody_rebuilds(checkout: Path
     subprocess.run([python, "-c", "import yaml, requests, boto3"], check=True)
 
 
-def test_another_python_than_that_of_the_environment_is_refused_with_what_to_do(checkout: Path) -> None:
+def test_another_python_than_the_environment_s_is_refused_with_advice(checkout: Path) -> None:
     assert set_up(checkout, "deploy").returncode == 0
     other = checkout / "bin" / "other"
     other.write_text("#!/bin/sh\necho 3.99\n")
     other.chmod(0o755)
     done = set_up(checkout, "deploy", SABUESO_PYTHON=str(other))
     assert done.returncode == 1
-    assert "not that of SABUESO_PYTHON" in done.stderr
+    assert "not the version of SABUESO_PYTHON" in done.stderr
     assert "rm -rf" in done.stderr

@@ -1,4 +1,4 @@
-"""scripts/smoke in front of real functions, and in front of a gateway where something is wrong."""
+"""scripts/smoke with real functions, and with a faulty gateway."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import certifi
 import pytest
 from flask import Flask
 
-from common.objects import FolderObjects
+from common.storage.folder import FolderStore
 from conftest import Served
 from deploying import Site, make_gateway
-from door import Nginx
+from reverse_proxy import Nginx
 
 pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
-def test_smoke_fails_where_no_version_serves_or_nobody_answers(site: Site) -> None:
+def test_smoke_fails_without_a_champion_or_an_answer(site: Site) -> None:
     done = site.run("smoke", site.gateway.url)
     assert done.returncode == 1
-    assert "FAIL classify/pets: no version serves yet" in done.stdout
+    assert "FAIL classify/pets: no champion yet" in done.stdout
     assert site.run("smoke", "--no-model", site.gateway.url).returncode == 0
-    told = site.run("smoke", "--json", "http://127.0.0.1:9")
-    found = json.loads(told.stdout)
-    assert (told.returncode, found["failed"] > 0) == (1, True)
-    assert all(set(one) == {"check", "ok", "told"} for one in found["checks"])
+    done = site.run("smoke", "--json", "http://127.0.0.1:9")
+    result = json.loads(done.stdout)
+    assert (done.returncode, result["failed"] > 0) == (1, True)
+    assert all(set(check) == {"check", "ok", "message"} for check in result["checks"])
     assert site.run("smoke", "example.org").returncode == 2
 
 
-def test_smoke_notices_a_train_that_is_open(site: Site, serve: Callable[[Flask], Served]) -> None:
+def test_smoke_notices_a_train_without_token_check(site: Site, serve: Callable[[Flask], Served]) -> None:
     app = Flask("open")
 
     @app.route("/function/<path:path>", methods=["GET", "POST"])
@@ -46,7 +46,7 @@ def test_smoke_notices_a_train_that_is_open(site: Site, serve: Callable[[Flask],
 def test_smoke_sends_a_picture_and_a_row(
     serving: Any, serve: Callable[[Flask], Served], site: Site, tmp_path: Path
 ) -> None:
-    gateway = make_gateway(serving.app, site.settings, FolderObjects(tmp_path / "empty"))
+    gateway = make_gateway(serving.app, site.settings, FolderStore(tmp_path / "empty"))
     done = site.run("smoke", serve(gateway).url)
     assert "ok   classify/pets: a picture is" in done.stdout, done.stdout
     assert "ok   classify/flowers: a row is" in done.stdout
@@ -54,15 +54,15 @@ def test_smoke_sends_a_picture_and_a_row(
     assert done.returncode == 0, done.stdout
 
 
-def test_smoke_through_the_door_trusts_a_certificate_of_its_own_only_when_told(
+def test_smoke_accepts_a_self_signed_certificate_only_with_insecure(
     site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    with Nginx(tmp_path_factory.mktemp("door"), site.gateway.url) as door:
-        # A variable of the shell that names the authorities must not count over --insecure.
+    with Nginx(tmp_path_factory.mktemp("proxy"), site.gateway.url) as proxy:
+        # REQUESTS_CA_BUNDLE of the shell must not override --insecure.
         shell = {"REQUESTS_CA_BUNDLE": certifi.where()}
-        done = site.run("smoke", "--insecure", "--no-model", door.url, **shell)
+        done = site.run("smoke", "--insecure", "--no-model", proxy.url, **shell)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "ok   site: the page is there" in done.stdout
+        assert "ok   site: the page is served" in done.stdout
         assert "ok   the gateway's own calls: /system/functions: 404" in done.stdout
-        refused = site.run("smoke", "--no-model", door.url, **shell)
+        refused = site.run("smoke", "--no-model", proxy.url, **shell)
         assert (refused.returncode, "SSLError" in refused.stdout) == (1, True)

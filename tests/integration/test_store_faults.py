@@ -1,4 +1,4 @@
-"""Faults of real S3 servers below the functions: clocks that disagree, and disks that are full."""
+"""Faults of real S3 servers: clocks that disagree, full disks, broken connections, servers that freeze."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ import botocore.auth
 import pytest
 from flask import Flask
 
-from common import objects_s3
+from all_settings import AllSettings as Settings
+from all_settings import read_settings
 from common.errors import StoreUnavailable
-from common.leases import acquire, held_by
-from common.objects_s3 import S3Objects
-from common.settings import Settings, read_settings
+from common.storage import keys, s3
+from common.storage.leases import acquire, holder_nonce
+from common.storage.s3 import S3Store
 from conftest import wait_until
 from fetch_batch.app import create_app
 from local.made_up_rows import made_up_rows
@@ -36,50 +37,51 @@ pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 @pytest.fixture(params=["minio", "versitygw"])
 def server(request: pytest.FixtureRequest) -> S3Server:
-    found: S3Server = request.getfixturevalue(request.param)
-    return found
+    server: S3Server = request.getfixturevalue(request.param)
+    return server
 
 
-def opened(server: S3Server, tmp_path: Path) -> S3Objects:
+def open_bucket(server: S3Server, tmp_path: Path) -> S3Store:
     bucket = server.make_bucket(f"test-{secrets.token_hex(6)}")
-    return S3Objects(bucket, "", read_settings(server.settings(bucket, tmp_path / "secrets")))
+    return S3Store(bucket, "", read_settings(server.settings(bucket, tmp_path / "secrets")))
 
 
 @pytest.mark.parametrize("hours", [-2, 2])
-def test_clocks_that_disagree_are_told_as_such(
+def test_an_error_says_that_the_clocks_disagree(
     server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     now = botocore.auth.get_current_datetime
-    with closing(opened(server, tmp_path)) as store:
+    with closing(open_bucket(server, tmp_path)) as store:
         store.put("key", b"1", if_absent=True)
         with monkeypatch.context() as patch:
             patch.setattr(botocore.auth, "get_current_datetime", lambda: now() + timedelta(hours=hours))
-            with pytest.raises(StoreUnavailable, match=r"RequestTimeTooSkewed.*let NTP set both"):
+            with pytest.raises(StoreUnavailable, match=r"RequestTimeTooSkewed.*synchronise both with NTP"):
                 store.get("key")
         assert store.get("key").body == b"1"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("minutes", [-10, 10])
-def test_a_lease_goes_by_the_stores_clock_whatever_ours_says(
+def test_leases_follow_the_store_s_clock_not_ours(
     server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: int
 ) -> None:
-    class Wrong(datetime):
+    class WrongClock(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> datetime:
             return datetime.now(tz) + timedelta(minutes=minutes)
 
+    held, expired, new = (keys.lease(name, "train") for name in ("held", "expired", "new"))
     signed, seconds = botocore.auth.get_current_datetime, time.time
-    with closing(opened(server, tmp_path)) as store:
-        acquire(store, "jobs/p/held.json", "holder", 60)
-        acquire(store, "jobs/p/over.json", "holder", 1)
-        wait_until(lambda: held_by(store, "jobs/p/over.json") is None, 20)
+    with closing(open_bucket(server, tmp_path)) as store:
+        acquire(store, held, "holder", 60)
+        acquire(store, expired, "holder", 1)
+        wait_until(lambda: holder_nonce(store, expired) is None, 20)
         monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: signed() + timedelta(minutes=minutes))
-        monkeypatch.setattr(objects_s3, "datetime", Wrong)
+        monkeypatch.setattr(s3, "datetime", WrongClock)
         monkeypatch.setattr(time, "time", lambda: seconds() + 60 * minutes)
-        acquire(store, "jobs/p/new.json", "holder", 60)
-        assert held_by(store, "jobs/p/held.json") is not None
-        assert held_by(store, "jobs/p/new.json") is not None
-        assert held_by(store, "jobs/p/over.json") is None
+        acquire(store, new, "holder", 60)
+        assert holder_nonce(store, held) is not None
+        assert holder_nonce(store, new) is not None
+        assert holder_nonce(store, expired) is None
 
 
 @pytest.fixture
@@ -93,22 +95,24 @@ def disk(tmp_path: Path) -> Iterator[Path | None]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_refuses_the_write_keeps_the_rest_and_goes_on_with_room(disk: Path | None, tmp_path: Path) -> None:
+def test_a_full_disk_refuses_writes_keeps_the_rest_and_recovers(disk: Path | None, tmp_path: Path) -> None:
     server = Minio(disk or tmp_path)
-    if disk is None:  # no file may grow beyond this then, which MinIO meets in the middle of its write as well
+    if disk is None:  # a limit on the file size interrupts MinIO's writes as well
         server.options["preexec_fn"] = limit_files
     server.start()
     try:
-        with closing(opened(server, tmp_path)) as store:
+        with closing(open_bucket(server, tmp_path)) as store:
             kept = store.put("kept", b"1", if_absent=True)
             body = bytes(5_000_000)
-            with pytest.raises(StoreUnavailable, match=r"XMinioStorageFull.*make room" if disk else "InternalError"):
+            with pytest.raises(
+                StoreUnavailable, match=r"XMinioStorageFull.*free some space" if disk else "InternalError"
+            ):
                 for number in range(10):
                     store.put(f"filling/{number}", body, if_absent=True)
             assert store.get("kept").etag == kept  # type: ignore[union-attr]
-            whole = list(store.list("filling/"))
-            assert all(store.get(key).body == body for key in whole)  # type: ignore[union-attr]
-            for key in whole:
+            stored = list(store.list("filling/"))
+            assert all(store.get(key).body == body for key in stored)  # type: ignore[union-attr]
+            for key in stored:
                 store.delete(key)
             store.put("after", b"2", if_absent=True)
             assert store.get("after").body == b"2"  # type: ignore[union-attr]
@@ -121,25 +125,25 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
 
 
-Lines = Callable[[S3Server], tuple[S3Objects, Relay]]
+OpenThroughRelay = Callable[[S3Server], tuple[S3Store, Relay]]
 
 
 @pytest.fixture
-def over_a_line(tmp_path: Path) -> Iterator[Lines]:
-    """over_a_line(SERVER): a store in a new bucket of it, and the line to it, which fails when it is asked to."""
+def through_relay(tmp_path: Path) -> Iterator[OpenThroughRelay]:
+    """through_relay(SERVER): a store in a new bucket, and the relay in front of it, which can fail a request."""
     with contextlib.ExitStack() as stack:
 
-        def make(server: S3Server) -> tuple[S3Objects, Relay]:
+        def make(server: S3Server) -> tuple[S3Store, Relay]:
             relay = stack.enter_context(Relay(server.url))
             bucket = server.make_bucket(f"test-{secrets.token_hex(6)}")
             settings = {**server.settings(bucket, tmp_path / "secrets"), "AWS_ENDPOINT_URL_S3": relay.url}
-            return stack.enter_context(closing(S3Objects(bucket, "", read_settings(settings)))), relay
+            return stack.enter_context(closing(S3Store(bucket, "", read_settings(settings)))), relay
 
         yield make
 
 
-def test_a_body_cut_on_its_way_is_asked_for_again(server: S3Server, over_a_line: Lines, tmp_path: Path) -> None:
-    store, relay = over_a_line(server)
+def test_a_truncated_body_is_read_again(server: S3Server, through_relay: OpenThroughRelay, tmp_path: Path) -> None:
+    store, relay = through_relay(server)
     body = secrets.token_bytes(3_000_000)
     store.put("key", body)
     relay.fail_once(rb"GET \S+/key", keep=1_000_000)
@@ -153,25 +157,25 @@ def test_a_body_cut_on_its_way_is_asked_for_again(server: S3Server, over_a_line:
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["cut", "silent"])
-def test_a_large_body_is_stored_though_the_answer_to_its_last_call_was_lost(
-    server: S3Server, over_a_line: Lines, monkeypatch: pytest.MonkeyPatch, silent: bool
+def test_a_large_body_is_stored_even_if_the_last_answer_is_lost(
+    server: S3Server, through_relay: OpenThroughRelay, monkeypatch: pytest.MonkeyPatch, silent: bool
 ) -> None:
-    monkeypatch.setattr(objects_s3, "PART", 5 << 20)
-    monkeypatch.setattr(S3Objects, "read_s", 1.0)
-    store, relay = over_a_line(server)
+    monkeypatch.setattr(s3, "PART", 5 << 20)
+    monkeypatch.setattr(S3Store, "read_s", 1.0)
+    store, relay = through_relay(server)
     body = secrets.token_bytes(6_000_000)
     relay.fail_once(rb"POST \S+uploadId=", silent=silent)
     etag = store.write_from("key", io.BytesIO(body))
     assert relay.faults == 1
-    found = store.get("key")
-    assert (found.body == body, found.etag) == (True, etag)  # type: ignore[union-attr]
+    stored = store.get("key")
+    assert (stored.body == body, stored.etag) == (True, etag)  # type: ignore[union-attr]
 
 
-def test_a_large_body_whose_parts_are_gone_is_told_though_another_object_stands_there(
-    minio: Minio, over_a_line: Lines, monkeypatch: pytest.MonkeyPatch
+def test_an_upload_that_vanished_is_an_error_even_if_an_older_object_exists(
+    minio: Minio, through_relay: OpenThroughRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects_s3, "PART", 5 << 20)
-    store, relay = over_a_line(minio)
+    monkeypatch.setattr(s3, "PART", 5 << 20)
+    store, relay = through_relay(minio)
     body = secrets.token_bytes(6_000_000)
     store.write_from("key", io.BytesIO(body))
 
@@ -186,11 +190,11 @@ def test_a_large_body_whose_parts_are_gone_is_told_though_another_object_stands_
     assert store.get("key").body == body  # type: ignore[union-attr]
 
 
-def test_a_gateway_that_is_killed_and_comes_back_is_used_again(tmp_path: Path) -> None:
+def test_a_server_that_was_killed_is_used_again_after_its_restart(tmp_path: Path) -> None:
     server = Versitygw(tmp_path)
     server.start()
     try:
-        with closing(opened(server, tmp_path)) as store:
+        with closing(open_bucket(server, tmp_path)) as store:
             etag = store.put("key", b"1", if_absent=True)
             server.stop(signal.SIGKILL)
             with pytest.raises(StoreUnavailable, match="Start it"):
@@ -202,10 +206,10 @@ def test_a_gateway_that_is_killed_and_comes_back_is_used_again(tmp_path: Path) -
         server.stop()
 
 
-def test_a_fetch_whose_store_freezes_asks_it_no_more_and_the_next_one_stores_its_answer(
+def test_a_fetch_whose_store_freezes_keeps_its_answer_for_the_next_one(
     tmp_path: Path, make_settings: Callable[..., Settings], serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects_s3, "SILENT_S", 600.0)
+    monkeypatch.setattr(s3, "SILENT_S", 600.0)
     server, source, frozen, sent = Minio(tmp_path), Flask("source"), [], []
 
     @source.get("/data")
@@ -218,9 +222,9 @@ def test_a_fetch_whose_store_freezes_asks_it_no_more_and_the_next_one_stores_its
 
     with server:
         own = {"COVERTYPE_API_URL": serve(source).url, "SABUESO_LEASE_S": "2", "SABUESO_MIN_INTERVAL_S": "0.000001"}
-        s3 = server.settings(server.make_bucket("bucket"), tmp_path / "secrets")
-        settings = make_settings("covertype", **s3, **own)
-        with closing(S3Objects("bucket", "", settings)) as store:
+        environment = server.settings(server.make_bucket("bucket"), tmp_path / "secrets")
+        settings = make_settings("covertype", **environment, **own)
+        with closing(S3Store("bucket", "", settings)) as store:
             store._client.meta.events.register("before-send.s3", lambda request, **_: sent.append(request.url))
             client = create_app(settings, store).test_client()
             try:
@@ -228,9 +232,9 @@ def test_a_fetch_whose_store_freezes_asks_it_no_more_and_the_next_one_stores_its
             finally:
                 os.kill(server.process.pid, signal.SIGCONT)  # type: ignore[union-attr]
             assert (answer.status_code, answer.json["type"]) == (503, "urn:sabueso:problem:store-unavailable")
-            assert "this goes on by itself" in answer.json["detail"]
-            assert len(sent) <= 4, sent  # a write and whether it got through; the lease's renewal the same
-            monkeypatch.setattr(objects_s3, "SILENT_S", 0.0)
+            assert "work continues by itself" in answer.json["detail"]
+            assert len(sent) <= 4, sent  # a write and its check; the lease's renewal and its check
+            monkeypatch.setattr(s3, "SILENT_S", 0.0)
             wait_until(lambda: client.get("/covertype").status_code == 200, 60)
             status = client.get("/covertype").json
             assert (status["waiting_answers"], status["lost_answers"]) == (1, 0)

@@ -1,4 +1,4 @@
-"""The champion changes while eight clients ask; tests/nightly changes it a hundred times."""
+"""The champion changes under load; tests/nightly changes it a hundred times."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from swapping import swap
 pytestmark = pytest.mark.integration
 
 
-def test_new_champions_under_load_fail_no_answer_and_mix_none(
+def test_no_answer_fails_or_mixes_versions_while_champions_change(
     mlflow: Any, serve: Callable[..., Any], bundles: Path, secrets: Path, tmp_path: Path
 ) -> None:
     swap(8, mlflow, serve, bundles, secrets, tmp_path)

@@ -1,4 +1,4 @@
-"""Two workers of classify at one address: one that dies is started again, one count of all, and they end together."""
+"""Several workers of classify: a dead one is restarted, metrics are shared, and all stop together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flask import Flask
 
 from conftest import Served, wait_until
 from deployed import Function
-from integration.test_ending import code, end, refused
+from integration.test_shutdown import exit_code, refuses, terminate
 from serving import ROW
 
 pytestmark = pytest.mark.integration
@@ -28,50 +28,51 @@ WAIT_S = 20
 
 @pytest.fixture
 def two(function: Callable[..., Function]) -> Function:
-    one = function("classify", SABUESO_WORKERS="2")
-    wait_until(lambda: len(workers(one)) == 2 and all(map(listens, workers(one))))
-    return one
+    """classify with two workers."""
+    classify = function("classify", SABUESO_WORKERS="2")
+    wait_until(lambda: len(workers(classify)) == 2)
+    return classify
 
 
-def first_of(function: Function) -> psutil.Process:
+def main_process(function: Function) -> psutil.Process:
     assert function.process is not None
     return psutil.Process(function.process.pid)
 
 
 def workers(function: Function) -> list[psutil.Process]:
-    return [one for one in first_of(function).children() if listens(one)]
+    return [process for process in main_process(function).children() if listens(process)]
 
 
 def listens(process: psutil.Process) -> bool:
-    return any(one.status == psutil.CONN_LISTEN for one in process.net_connections())
+    return any(connection.status == psutil.CONN_LISTEN for connection in process.net_connections())
 
 
-def gone(processes: list[psutil.Process]) -> bool:
+def have_ended(processes: list[psutil.Process]) -> bool:
     return not psutil.wait_procs(processes, timeout=WAIT_S)[1]
 
 
-def asked_of(worker: psutil.Process, others: list[psutil.Process], ask: Callable[[], requests.Response]) -> Any:
-    """The answer of that one: the others are suspended, and what they were given first is asked again."""
-    for one in others:
-        one.suspend()
+def answer_of(others: list[psutil.Process], call: Callable[[], requests.Response]) -> Any:
+    """The answer of the only running worker: the others are suspended, and calls that reached them are repeated."""
+    for other in others:
+        other.suspend()
     try:
-        found: list[requests.Response] = []
+        answers: list[requests.Response] = []
 
         def answered() -> bool:
             try:
-                found.append(ask())
-            except requests.Timeout:  # another's connection
+                answers.append(call())
+            except requests.Timeout:  # it reached a suspended worker
                 return False
             return True
 
         wait_until(answered)
-        return found[0]
+        return answers[0]
     finally:
-        for one in others:
-            one.resume()
+        for other in others:
+            other.resume()
 
 
-def test_one_that_dies_is_started_again_while_the_others_answer(two: Function) -> None:
+def test_a_dead_worker_is_restarted_while_the_other_answers(two: Function) -> None:
     victim, other = workers(two)
     victim.kill()
     victim.wait(WAIT_S)
@@ -82,46 +83,43 @@ def test_one_that_dies_is_started_again_while_the_others_answer(two: Function) -
     assert "Unexpected exit from worker" in two.log.read_text()
 
 
-def test_one_count_of_all_whoever_is_asked(two: Function) -> None:
-    one, other = workers(two)
-    for worker, silent in ((one, other), (other, one)):
-        answer = asked_of(worker, [silent], lambda: requests.post(f"{two.url}/covertype", json={}, timeout=1))
+def test_every_worker_reports_the_metrics_of_all(two: Function) -> None:
+    for suspended in workers(two):
+        answer = answer_of([suspended], lambda: requests.post(f"{two.url}/covertype", json={}, timeout=1))
         assert answer.status_code == 503
-    # A suspended worker answers late whatever it was given.
+    # At least: a suspended worker later answers what reached it.
     counted = 'sabueso_http_requests_total{function="classify",method="POST",route="/<name>",status="503"}'
-    told = []
-    for worker, silent in ((one, other), (other, one)):
-        text = asked_of(worker, [silent], lambda: requests.get(f"{two.url}/metrics", timeout=1)).text
-        found = re.search(re.escape(counted) + r" (\S+)", text)
-        assert found, text
-        told.append(float(found[1]))
-    assert min(told) >= 2
+    counts = []
+    for suspended in workers(two):
+        text = answer_of([suspended], lambda: requests.get(f"{two.url}/metrics", timeout=1)).text
+        match = re.search(re.escape(counted) + r" (\S+)", text)
+        assert match, text
+        counts.append(float(match[1]))
+    assert min(counts) >= 2
 
 
-def test_nothing_that_was_counted_before_a_restart_is_counted_again(
-    function: Callable[..., Function], tmp_path: Path
-) -> None:
-    def counted() -> str:
-        return requests.get(f"{one.url}/metrics", timeout=WAIT_S).text
+def test_a_restart_resets_the_metrics(function: Callable[..., Function], tmp_path: Path) -> None:
+    def metrics() -> str:
+        return requests.get(f"{classify.url}/metrics", timeout=WAIT_S).text
 
     for _ in range(2):
-        one = function("classify", SABUESO_WORKERS="1")
-        assert 'method="POST"' not in counted()
-        assert requests.post(f"{one.url}/covertype", json={}, timeout=WAIT_S).status_code == 503
-        assert 'method="POST"' in counted()
-        one.stop()
+        classify = function("classify", SABUESO_WORKERS="1")
+        assert 'method="POST"' not in metrics()
+        assert requests.post(f"{classify.url}/covertype", json={}, timeout=WAIT_S).status_code == 503
+        assert 'method="POST"' in metrics()
+        classify.stop()
 
 
-def test_none_says_that_no_model_serves_while_another_has_it(
+def test_no_worker_answers_no_model_while_another_has_it(
     mlflow: Any, serve: Callable[[Flask], Served], function: Callable[..., Function], tmp_path: Path
 ) -> None:
     folder = tmp_path / "pipelines"
     folder.mkdir()
     shutil.copy(Path(__file__).parents[1] / "pipelines" / "flowers.toml", folder)
-    answer, first = mlflow.app.wsgi_app, count()
+    answer, calls = mlflow.app.wsgi_app, count()
 
     def slow_at_first(environ: Any, start_response: Any) -> Any:
-        time.sleep(2 if next(first) == 1 else 0)  # one of the two workers gets its champion later
+        time.sleep(2 if next(calls) == 1 else 0)  # one of the two workers gets its champion later
         return answer(environ, start_response)
 
     mlflow.app.wsgi_app = slow_at_first
@@ -134,7 +132,7 @@ def test_none_says_that_no_model_serves_while_another_has_it(
     assert statuses == {200}
 
 
-def test_each_serves_the_champion_and_one_folder_holds_it(
+def test_every_worker_serves_the_champion_from_one_folder(
     mlflow: Any, serve: Callable[[Flask], Served], function: Callable[..., Function], tmp_path: Path
 ) -> None:
     folder = tmp_path / "pipelines"
@@ -148,45 +146,53 @@ def test_each_serves_the_champion_and_one_folder_holds_it(
         MLFLOW_TRACKING_URI=serve(mlflow.app).url,
     )
     wait_until(lambda: len(workers(two)) == 2)
-    one, other = workers(two)
-    for worker, silent in ((one, other), (other, one)):
+    for suspended in workers(two):
         wait_until(
-            lambda worker=worker, silent=silent: (
-                asked_of(worker, [silent], lambda: requests.get(f"{two.url}/readyz", timeout=1)).ok
-            )
+            lambda suspended=suspended: answer_of([suspended], lambda: requests.get(f"{two.url}/readyz", timeout=1)).ok
         )
-        answer = asked_of(worker, [silent], lambda: requests.post(f"{two.url}/flowers", json=ROW, timeout=1))
+        answer = answer_of([suspended], lambda: requests.post(f"{two.url}/flowers", json=ROW, timeout=1))
         assert (answer.status_code, answer.json()["model"]["version"]) == (200, "1")
     assert sorted(path.name for path in (tmp_path / "scratch").iterdir()) == ["bundles", "downloads", "metrics"]
     kept = [path.relative_to(tmp_path / "scratch") for path in (tmp_path / "scratch").glob("*/*/*")]
     assert sorted(map(str, kept)) == ["bundles/flowers/1", "bundles/flowers/kept-version"]
 
 
-def test_they_end_together_when_they_are_told_to(two: Function) -> None:
-    processes = [first_of(two), *workers(two)]
-    end(two)
-    assert code(two) == 0
-    assert gone(processes)
-    assert refused(two)
+def test_a_restart_empties_only_the_downloads_of_classify(function: Callable[..., Function], tmp_path: Path) -> None:
+    download = tmp_path / "scratch" / "downloads" / "one" / "file"
+    download.parent.mkdir(parents=True)
+    download.write_text("from an earlier process")
+    function("fetch-batch").stop()
+    assert download.exists()  # the cache of its sources
+    function("classify", SABUESO_WORKERS="1").stop()
+    assert not download.parent.exists()  # a bundle that never arrived
 
 
-def test_nothing_is_left_when_the_first_is_killed(two: Function) -> None:
-    processes = [first_of(two), *workers(two)]
+def test_all_workers_stop_on_sigterm(two: Function) -> None:
+    processes = [main_process(two), *workers(two)]
+    terminate(two)
+    assert exit_code(two) == 0
+    assert have_ended(processes)
+    assert refuses(two)
+
+
+def test_no_worker_survives_a_killed_main_process(two: Function) -> None:
+    processes = [main_process(two), *workers(two)]
     os.kill(processes[0].pid, signal.SIGKILL)
-    assert code(two) == -signal.SIGKILL
-    assert gone(processes)
-    wait_until(lambda: refused(two))  # so that the next one can listen there
+    assert exit_code(two) == -signal.SIGKILL
+    assert have_ended(processes)
+    wait_until(lambda: refuses(two))  # the port is free again
 
 
-@pytest.mark.parametrize("where", ["taken", "no port", "no address"])
-def test_where_no_server_can_listen_is_told(two: Function, function: Callable[..., Function], where: str) -> None:
-    given = {
+@pytest.mark.parametrize("address", ["taken", "no address"])
+def test_an_address_where_no_server_can_listen_is_an_error(
+    two: Function, function: Callable[..., Function], address: str
+) -> None:
+    wrong = {
         "taken": {"PORT": two.url.rpartition(":")[2]},
-        "no port": {"PORT": "70000"},
         "no address": {"HOST": "no.such.host.invalid"},
-    }[where]
+    }[address]
     before = two.log.read_text()
-    other = function("classify", ready=False, **{"SABUESO_SCRATCH": f"{two.home}/other", **given})
-    assert code(other) == 1
+    other = function("classify", ready=False, **{"SABUESO_SCRATCH": f"{two.home}/other", **wrong})
+    assert exit_code(other) == 1
     assert "HOST, PORT: no server can listen at" in other.log.read_text().removeprefix(before)
     assert "Traceback" not in other.log.read_text()

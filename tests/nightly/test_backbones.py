@@ -1,21 +1,21 @@
-"""Every network of keras.applications; tests/integration has the smallest."""
+"""All backbones of keras.applications; tests/integration checks the smallest one."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from backbones import check_network
-from common.pipeline_keys import BACKBONES, INSTALLED, NOTHING
-from conftest import told_by
+from backbone_checks import check_network
+from common.pipelines import FROM_SCRATCH, INSTALLED, Backbone
+from conftest import printed_json
 
-KERAS = [name for name in BACKBONES if name not in (INSTALLED, NOTHING)]
+KERAS = [name for name in get_args(Backbone) if name not in (INSTALLED, FROM_SCRATCH)]
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return told_by("transfer.py", "networks", tmp_path_factory.mktemp("networks"), *KERAS, seconds=3600)
+    return printed_json("transfer_learning.py", "networks", tmp_path_factory.mktemp("networks"), *KERAS, seconds=3600)
 
 
 @pytest.mark.parametrize("name", KERAS)
-def test_every_network_sees_what_keras_sees_and_its_export_does_too(networks: Any, name: str) -> None:
+def test_backbone_and_export_compute_what_keras_computes(networks: Any, name: str) -> None:
     check_network(networks[name])

@@ -1,4 +1,4 @@
-"""scripts/bench quality on a few made-up examples: what it tells, and that its predictions score to the same."""
+"""scripts/bench quality on a few made-up examples: its report, and that its predictions give the same scores."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from sklearn import metrics
 
 from benchmarks.quality_data import FRACTIONS, Spec, pipeline_of, read_test, read_train
 from benchmarks.quality_scores import differences, means_with_intervals, score
-from common.features import canonical_row
+from common.inference.features import canonical_row
 from conftest import wait_until
 from deploying import PLACES
 from local.drawings import draw_pets
 from local.made_up_rows import COLUMNS, made_up_rows
-from train.judge.metrics import ideal_calibration_errors
-from train.snapshot import part_of
+from train.snapshot import split_of
+from train.statistics.metrics import ideal_calibration_errors
 
 SCORED = {"accuracy", "macro_f1", "log_loss", "ece"}
 TOLD = SCORED | {"ece_ideal", "seconds", "peak_mb", "budget_s", "train", "tune", "test", "intervals", "seeds"}
@@ -34,7 +34,7 @@ COMMAND = [sys.executable, "-m", "benchmarks.quality"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows and drawings, for training and for the test of it."""
+    """Rows and drawings, to train and to test."""
     folder = tmp_path_factory.mktemp("data")
     for name, rows, pictures, seed in (("train", 500, 60, 1), ("test", 200, 24, 2)):
         write_rows(folder / f"{name}.csv", made_up_rows(rows, seed))
@@ -71,9 +71,7 @@ def trainings(bench: subprocess.Popen[str]) -> list[psutil.Process]:
     [("covertype", "lightgbm", ".csv"), ("pets", "logistic", "")],
     ids=["rows", "pictures"],
 )
-def test_the_figures_are_those_of_the_predictions_beside_them(
-    data: Path, tmp_path: Path, task: str, peer: str, form: str
-) -> None:
+def test_the_figures_match_the_written_predictions(data: Path, tmp_path: Path, task: str, peer: str, form: str) -> None:
     given = ["--train", data / f"train{form}", "--test", data / f"test{form}"]
     done = bench(tmp_path, *given, "--seeds", 1, "--budget", 2, "--json")
     assert done.returncode == 0, done.stderr
@@ -156,12 +154,12 @@ def no_picture(path: Path, data: Path) -> None:
     [
         (drop_columns, ".csv", "the CSV lacks columns: Elevation, Aspect"),
         (wrong_value, ".csv", "row 7: Elevation: must be a number, not 'high'"),
-        (no_dogs, "", "holds no pictures in a folder dog; it needs the folders cat, dog"),
-        (no_picture, "", "dog/torn.jpg: not a whole picture"),
+        (no_dogs, "", "no pictures in a folder dog; the folders cat, dog are needed"),
+        (no_picture, "", "dog/torn.jpg: can't be read as a picture"),
     ],
     ids=["columns", "value", "folder", "picture"],
 )
-def test_data_that_can_t_be_used_are_told_before_any_training(
+def test_unusable_data_are_reported_before_any_training(
     data: Path, tmp_path: Path, make: Any, form: str, told: str
 ) -> None:
     wrong = tmp_path / f"wrong{form}"
@@ -172,20 +170,20 @@ def test_data_that_can_t_be_used_are_told_before_any_training(
     assert told in done.stderr
 
 
-def test_what_is_asked_for_wrongly_is_told(data: Path, tmp_path: Path) -> None:
+def test_wrong_arguments_are_reported(data: Path, tmp_path: Path) -> None:
     for arguments, told in (
         (("--train", data / "train.csv"), "go together"),
         (("--train", data / "train.csv", "--test", data / "test"), "differ"),
-        (("--train", data / "no.csv", "--test", data / "test.csv"), f"there is no {data}/no.csv"),
-        (("--tasks", "covertype,weeds"), "no weeds"),
+        (("--train", data / "no.csv", "--test", data / "test.csv"), f"{data}/no.csv does not exist"),
+        (("--tasks", "covertype,weeds"), "unknown: weeds"),
         (("--tasks", "covertype"), "SABUESO_SHARED_DATA"),
-        (("--budget", "0"), "from 1 to 86400"),
+        (("--budget", "0"), "must be from 1 to 86400"),
     ):
         done = bench(tmp_path, *arguments, SABUESO_SHARED_DATA=str(tmp_path / "nowhere"))
         assert (done.returncode, told in done.stderr) == (2, True), done.stderr
 
 
-def test_a_training_that_dies_is_told_and_the_others_go_on(data: Path, tmp_path: Path) -> None:
+def test_a_dead_training_is_reported_and_the_others_continue(data: Path, tmp_path: Path) -> None:
     given = ["--train", str(data / "train.csv"), "--test", str(data / "test.csv"), "--seeds", "1", "--json"]
     running = subprocess.Popen(
         [*COMMAND, *given], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -233,8 +231,8 @@ def test_each_seed_draws_other_rows_and_the_same_test_rows_are_in_none(tmp_path:
         tests.append(read_test(replace(spec, seed=seed), pipeline).names)
         drawn.append(set(train.names) | set(tune.names))
         assert not drawn[-1] & set(tests[-1])
-        for part, data in enumerate((train, tune)):
-            assert {part_of(canonical_row(one), fractions=FRACTIONS) for one in data.inputs} == {part}
+        for split, data in enumerate((train, tune)):
+            assert {split_of(canonical_row(one), fractions=FRACTIONS) for one in data.inputs} == {split}
             assert [rows[int(name) - 1][-1] for name in data.names] == [str(label) for label in data.labels]
     assert tests[0] == tests[1] == tests[2]
     assert len(set(tests[0])) == 10_000

@@ -1,4 +1,4 @@
-"""The champion changes a hundred times while eight clients ask."""
+"""The champion changes a hundred times while eight clients send requests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from swapping import swap
 
 
-def test_a_hundred_new_champions_under_load_fail_no_answer_and_mix_none(
+def test_a_hundred_champion_changes_under_load_give_only_whole_answers(
     mlflow: Any, serve: Callable[..., Any], bundles: Path, secrets: Path, tmp_path: Path
 ) -> None:
     swap(100, mlflow, serve, bundles, secrets, tmp_path)

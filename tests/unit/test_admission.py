@@ -1,117 +1,89 @@
-"""What a worker takes on at once: places, slots, room for bodies, streams; what is beyond is told to come again."""
+"""The load limits of a worker: calls at once, memory for bodies, slow and short bodies."""
 
 from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
-from common.admission import READING, SLOTS, SMALL, STREAMS, Admission
+from all_settings import AllSettings as Settings
+from common.admission import READING, UNBUDGETED_BYTES, Admission
 from common.errors import Busy, Malformed, TooLarge
-from common.settings import Settings
 from common.web import make_app
 
-QUEUE_S = "0.05"
 LARGE = bytes(2_000_000)
 
 
 @pytest.fixture
 def admission(make_settings: Callable[..., Settings]) -> Admission:
-    """One with 3 places, and room for 3 MB."""
-    return Admission(make_settings(SABUESO_CALLS="3", SABUESO_QUEUE_S=QUEUE_S, SABUESO_MAX_BODY_MB="3"))
+    """3 calls at once, and 3 MB for large bodies."""
+    return Admission(make_settings(SABUESO_CALLS="3", SABUESO_QUEUE_S="0.05", SABUESO_MAX_BODY_MB="3"))
 
 
 @pytest.fixture
-def ask(admission: Admission) -> Callable[..., Any]:
-    """ask(do, body): `do(request)` within a call that has this body; its answer's text, read to its end."""
+def call(admission: Admission) -> Callable[..., Any]:
+    """call(handle, body): the answer with the text that `handle(request)` returns."""
 
-    def send(do: Callable[[Request], Any], body: bytes = b"", **more: Any) -> Any:
+    def send(handle: Callable[[Request], Any], body: bytes = b"", **options: Any) -> Any:
         @Request.application
         def app(request: Request) -> Response:
-            return Response(do(request))
+            return Response(handle(request))
 
-        return Client(admission.around(app)).post(data=body, **more)
+        return Client(admission.wrap(app)).post(data=body, **options)
 
     return send
 
 
-def test_a_call_beyond_the_places_is_refused_at_once_and_a_place_is_free_after_the_answer(
-    admission: Admission, ask: Callable[..., Any]
+def test_a_call_above_the_limit_is_refused_at_once_and_an_answer_frees_its_place(
+    admission: Admission, call: Callable[..., Any]
 ) -> None:
     def nested(depth: int) -> Callable[[Request], str]:
-        def do(request: Request) -> str:
+        def handle(request: Request) -> str:
             admission.take_place(request.environ)
-            return "" if depth == 1 else str(ask(nested(depth - 1)).text)
+            return "" if depth == 1 else str(call(nested(depth - 1)).text)
 
-        return do
+        return handle
 
     for _ in range(2):
-        assert ask(nested(3)).status_code == 200
-        with pytest.raises(Busy, match="as many calls"):
-            ask(nested(4))
+        assert call(nested(3)).status_code == 200
+        with pytest.raises(Busy, match="limit of concurrent calls"):
+            call(nested(4))
 
 
-def test_a_place_is_free_after_an_error_too(admission: Admission, ask: Callable[..., Any]) -> None:
+def test_an_error_frees_the_place(admission: Admission, call: Callable[..., Any]) -> None:
     def fail(request: Request) -> str:
         admission.take_place(request.environ)
         raise Malformed("no")
 
     for _ in range(5):
         with pytest.raises(Malformed):
-            ask(fail)
+            call(fail)
 
 
-@pytest.mark.parametrize(("kind", "slots"), [("tabular", SLOTS), ("image", 1)])
-def test_who_waits_for_a_slot_gets_the_next_one_or_is_refused_after_the_queue_s_time(
-    admission: Admission, kind: str, slots: int
-) -> None:
-    gate, inside = threading.Event(), threading.Barrier(slots + 1, timeout=20)
-
-    def hold() -> None:
-        with admission.slot(kind):
-            inside.wait()
-            gate.wait()
-
-    holding = [threading.Thread(target=hold, daemon=True) for _ in range(slots)]
-    for thread in holding:
-        thread.start()
-    inside.wait()
-    with pytest.raises(Busy, match=f"within {QUEUE_S} s") as refused, admission.slot(kind):
-        pass
-    assert (refused.value.status, refused.value.retry_after_s) == (503, 2)
-    gate.set()
-    for thread in holding:
-        thread.join()
-    with admission.slot(kind):
-        pass
-
-
-def test_bodies_beyond_the_room_wait_for_it_and_small_ones_need_none(
-    admission: Admission, ask: Callable[..., Any]
-) -> None:
+def test_large_bodies_wait_for_memory_and_small_ones_need_none(admission: Admission, call: Callable[..., Any]) -> None:
     def read(request: Request) -> int:
         return len(admission.read_body(request.environ).getvalue())
 
-    def with_another(body: bytes) -> Callable[[Request], str]:
-        def do(request: Request) -> str:
+    def read_with_another(body: bytes) -> Callable[[Request], str]:
+        def handle(request: Request) -> str:
             read(request)
-            return str(ask(lambda other: str(read(other)), body).text)
+            return str(call(lambda other: str(read(other)), body).text)
 
-        return do
+        return handle
 
-    assert ask(with_another(bytes(SMALL)), LARGE).text == str(SMALL)
-    with pytest.raises(Busy, match="large bodies"):
-        ask(with_another(LARGE), LARGE)
-    assert ask(with_another(LARGE), b"small").text == str(len(LARGE))
+    assert call(read_with_another(bytes(UNBUDGETED_BYTES)), LARGE).text == str(UNBUDGETED_BYTES)
+    with pytest.raises(Busy, match="limit of large bodies"):
+        call(read_with_another(LARGE), LARGE)
+    assert call(read_with_another(LARGE), b"small").text == str(len(LARGE))
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_above_the_limit_is_refused(admission: Admission, ask: Callable[..., Any], chunked: bool) -> None:
+def test_a_body_above_the_limit_is_refused(admission: Admission, call: Callable[..., Any], chunked: bool) -> None:
     environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"} if chunked else {}
 
     def read(request: Request) -> str:
@@ -119,39 +91,21 @@ def test_a_body_above_the_limit_is_refused(admission: Admission, ask: Callable[.
             request.environ.pop("CONTENT_LENGTH")
         return str(len(admission.read_body(request.environ).getvalue()))
 
-    assert ask(read, bytes(3_000_000), environ_overrides=environ).text == "3000000"
+    assert call(read, bytes(3_000_000), environ_overrides=environ).text == "3000000"
     with pytest.raises(TooLarge, match="SABUESO_MAX_BODY_MB"):
-        ask(read, bytes(3_000_001), environ_overrides=environ)
+        call(read, bytes(3_000_001), environ_overrides=environ)
 
 
-def test_a_body_that_is_shorter_than_it_says_is_refused(admission: Admission, ask: Callable[..., Any]) -> None:
+def test_a_body_shorter_than_its_content_length_is_refused(admission: Admission, call: Callable[..., Any]) -> None:
     def read(request: Request) -> str:
         request.environ["wsgi.input"] = io.BytesIO(b"half")
         return str(admission.read_body(request.environ))
 
     with pytest.raises(Malformed, match="ended after 4 of 8 bytes"):
-        ask(read, b"8 bytes.")
+        call(read, b"8 bytes.")
 
 
-def test_an_answer_that_is_made_while_it_is_sent_keeps_its_place_until_it_is_closed(
-    admission: Admission, ask: Callable[..., Any]
-) -> None:
-    def stream(request: Request) -> Iterator[bytes]:
-        admission.begin_stream(request.environ)
-        return iter([b"part"])
-
-    unread = [ask(stream, buffered=False) for _ in range(STREAMS)]
-    with pytest.raises(Busy, match="still being read"):
-        ask(stream)
-    unread[0].close()
-    assert ask(stream, buffered=True).data == b"part"
-    for answer in unread[1:]:
-        answer.close()
-
-
-def test_health_readiness_and_metrics_are_answered_while_all_places_are_taken(
-    make_settings: Callable[..., Settings],
-) -> None:
+def test_probes_are_answered_at_the_limit_of_calls(make_settings: Callable[..., Settings]) -> None:
     app = make_app("classify", make_settings(SABUESO_CALLS="1"), {})
     client = app.test_client()
 
@@ -162,37 +116,36 @@ def test_health_readiness_and_metrics_are_answered_while_all_places_are_taken(
     assert client.get("/within").json == [200, 200, 200, 503]
 
 
-def test_what_came_of_a_body_that_is_refused_as_too_slow_is_not_kept(
-    admission: Admission, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+def test_a_body_that_arrives_too_slowly_is_refused_and_its_memory_freed(
+    admission: Admission, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.admission.BODY_S", 0.1)
-    go, found = threading.Event(), []
+    resume, sizes, readings = threading.Event(), list[int](), list[Any]()
 
-    class Slow:
-        """An input that stalls after its first part."""
+    class Stalling:
+        """An input that stalls after its first read."""
 
         def read(self, size: int) -> bytes:
-            if found:
-                go.wait(20)
-            found.append(size)
+            if sizes:
+                resume.wait(20)
+            sizes.append(size)
             return bytes(size)
 
     def read(request: Request) -> str:
-        request.environ["wsgi.input"] = Slow()
+        request.environ["wsgi.input"] = Stalling()
         try:
             admission.read_body(request.environ)
         finally:
-            reading.append(request.environ[READING])
+            readings.append(request.environ[READING])
         return ""
 
-    reading: list[Any] = []
-    with pytest.raises(Malformed, match="did not come within"):
-        ask(read, bytes(200_000))
-    go.set()
-    assert isinstance(reading[0].exception(20), ValueError)  # the buffer is closed
+    with pytest.raises(Malformed, match="did not arrive within"):
+        call(read, bytes(200_000))
+    resume.set()
+    assert isinstance(readings[0].exception(20), ValueError)  # writing to a closed buffer
 
 
-def test_methods_that_nobody_knows_are_counted_as_one(make_settings: Callable[..., Settings]) -> None:
+def test_unknown_methods_share_one_metric(make_settings: Callable[..., Settings]) -> None:
     client = make_app("classify", make_settings(), {}).test_client()
     for number in range(3):
         assert client.open("/openapi.json", method=f"MADEUP{number}").status_code == 405

@@ -1,4 +1,4 @@
-"""scripts/backups/database.py beside its tests with servers: the order in which it starts its client programs."""
+"""scripts/backups/database.py without servers: the order in which it starts its client programs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ import pytest
 from backups.database import Address, Mysql
 
 
-def test_a_question_is_whole_before_the_program_that_reads_it_starts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_query_is_complete_before_the_client_program_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     client = tmp_path / "mariadb"
     client.write_text("#!/bin/sh\nexec cat\n")
     client.chmod(0o755)
@@ -22,7 +20,7 @@ def test_a_question_is_whole_before_the_program_that_reads_it_starts(
     started = subprocess.Popen
 
     def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        """On a busy machine the program may have read its input to the end before its parent goes on."""
+        """As on a busy machine: the program reads all its input before its parent continues."""
         process = started(command, **options)
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         return process

@@ -1,4 +1,4 @@
-"""Moves of the alias that fail half-way do no harm when they are asked for again."""
+"""Moves of the champion by hand and by the gate: each is recorded first, and safe to repeat after a failure."""
 
 import shutil
 import time
@@ -6,63 +6,84 @@ import time
 import pytest
 
 from common.errors import BundleRefused, RegistryUnavailable, Unusable
-from common.executions import history
-from common.leases import acquire
-from train.judge.champion import load_champion, move_champion, note_move, promote, rollback
+from common.storage import keys
+from common.storage.executions import history, write_once
+from common.storage.leases import acquire
+from train.gate.champion import AliasMove, load_champion, move_champion, new_move
+from train.promote import promote
+from train.registry import ModelVersion
+from train.rollback import rollback
+from train.version_tags import read_tags
+
+LEASE = keys.lease("flowers", "train")
 
 
-class Registry:
-    """Versions and an alias in memory; `down` says how many of the next calls of a method fail."""
+class MemoryRegistry:
+    """Versions and an alias in memory. `failures`: how many of the next calls of a method fail."""
 
     def __init__(self, versions, champion):
         self.tags = {version: {"sabueso.decision": "promoted", "sabueso.reason": "better"} for version in versions}
         self.pages = dict.fromkeys(versions, "# Flowers\n\n## Gate\n\n**promoted**: better\n\n## Load it\n\nso")
         self.champion = champion
-        self.down = {}
+        self.failures = {}
 
-    def _called(self, name):
-        if self.down.get(name):
-            self.down[name] -= 1
+    def _fail_if_asked(self, method):
+        if self.failures.get(method):
+            self.failures[method] -= 1
             raise RegistryUnavailable("http://mlflow", "it was stopped")
 
     def version_of(self, name):
         return self.champion
 
-    def version(self, name, version):
-        if version not in self.tags:
+    def version(self, name, number):
+        if number not in self.tags:
             return None
-        return {"version": version, "tags": dict(self.tags[version]), "description": self.pages.get(version, "")}
+        return ModelVersion(number, None, self.pages.get(number, ""), read_tags(self.tags[number]))
 
     def versions(self, name):
-        return [self.version(name, version) for version in sorted(self.tags, reverse=True)]
+        return [self.version(name, number) for number in sorted(self.tags, reverse=True)]
 
-    def tag_version(self, name, version, tags):
-        self._called("tag_version")
-        self.tags[version].update(tags)
+    def tag_version(self, name, number, tags):
+        self._fail_if_asked("tag_version")
+        self.tags[number].update(tags)
 
-    def describe_version(self, name, version, text):
-        self._called("describe_version")
-        self.pages[version] = text
+    def describe_version(self, name, number, text):
+        self._fail_if_asked("describe_version")
+        self.pages[number] = text
 
-    def move_alias(self, name, version):
-        self._called("move_alias")
-        self.champion = version
+    def move_alias(self, name, number):
+        self._fail_if_asked("move_alias")
+        self.champion = number
 
-    def download_bundle(self, name, version, folder):
-        raise BundleRefused(f"version {version} of {name} holds no bundle")
+    def download_bundle(self, name, number, folder):
+        raise BundleRefused(f"version {number} of {name} holds no bundle")
+
+
+def record_move(store, version, previous):
+    write_once(store, "flowers", new_move(version, previous, "better", "gate"))
 
 
 @pytest.fixture
 def registry(store):
-    """Version 3 serves, and served after 2."""
-    note_move("flowers", "2", "1", "better", "gate")(store)
-    note_move("flowers", "3", "2", "better", "gate")(store)
-    return Registry(["1", "2", "3"], "3")
+    """Version 3 serves; version 2 served before it."""
+    record_move(store, "2", "1")
+    record_move(store, "3", "2")
+    return MemoryRegistry(["1", "2", "3"], "3")
 
 
-@pytest.mark.parametrize("fails", ["tag_version", "describe_version", "move_alias"])
-def test_a_rollback_that_failed_half_way_goes_to_the_same_version_when_asked_again(store, registry, fails):
-    registry.down = {fails: 1}
+@pytest.fixture
+def with_bundles(registry, bundles):
+    """Each version has a usable bundle."""
+
+    def download(name, number, folder):
+        shutil.copytree(bundles / name, folder, dirs_exist_ok=True)
+
+    registry.download_bundle = download
+
+
+@pytest.mark.parametrize("method", ["tag_version", "describe_version", "move_alias"])
+def test_rollback_repeated_after_a_failure_reaches_the_same_version(store, registry, method):
+    registry.failures = {method: 1}
     with pytest.raises(RegistryUnavailable):
         rollback(store, registry, "flowers")
     assert rollback(store, registry, "flowers") == ("2", "3")
@@ -73,46 +94,46 @@ def test_a_rollback_that_failed_half_way_goes_to_the_same_version_when_asked_aga
 
 
 @pytest.mark.parametrize("tags", [{"sabueso.decision": "superseded"}, {"sabueso.decision": "kept"}, {}])
-def test_a_rollback_does_not_go_to_a_version_that_never_came_to_serve(store, registry, tags):
+def test_rollback_skips_versions_that_never_served(store, registry, tags):
     registry.tags["4"] = tags
-    note_move("flowers", "4", "3", "better", "gate")(store)
+    record_move(store, "4", "3")
     assert rollback(store, registry, "flowers") == ("2", "3")
 
 
-def test_a_promotion_by_hand_takes_a_rejection_back(make_settings, store, registry, bundles):
+@pytest.mark.usefixtures("with_bundles")
+def test_promotion_by_hand_withdraws_a_rejection(make_settings, store, registry):
     rollback(store, registry, "flowers")
     rollback(store, registry, "flowers")
-    registry.download_bundle = lambda name, version, folder: shutil.copytree(bundles / name, folder, dirs_exist_ok=True)
     promote(store, registry, make_settings("flowers"), "flowers", "2")
     promote(store, registry, make_settings("flowers"), "flowers", "3")
-    assert registry.tags["3"]["sabueso.rejected_reason"] == "taken back: promoted by hand"
+    assert registry.tags["3"]["sabueso.rejected_reason"] == "withdrawn: promoted by hand"
     assert rollback(store, registry, "flowers") == ("2", "3")
 
 
-def test_the_gate_s_reason_stays_after_a_rollback_which_has_its_own(store, registry):
+def test_rollback_keeps_the_gates_reason_beside_its_own(store, registry):
     rollback(store, registry, "flowers")
     tags = registry.tags["3"]
     assert (tags["sabueso.decision"], tags["sabueso.reason"]) == ("promoted", "better")
     assert tags["sabueso.rejected_reason"] == "rolled back to version 2 by hand"
 
 
-def test_a_promotion_by_hand_is_told_on_the_version_s_page(make_settings, store, registry, bundles):
-    registry.download_bundle = lambda name, version, folder: shutil.copytree(bundles / name, folder, dirs_exist_ok=True)
+@pytest.mark.usefixtures("with_bundles")
+def test_promotion_by_hand_is_written_on_the_versions_page(make_settings, store, registry):
     registry.tags["1"] |= {"sabueso.decision": "kept", "sabueso.reason": "not better"}
     promote(store, registry, make_settings("flowers"), "flowers", "1")
     assert "## Gate\n\n**promoted**: promoted by hand; before: kept, not better\n\n## Load it" in registry.pages["1"]
     assert "sabueso.rejected_reason" not in registry.tags["1"]
 
 
-def test_every_move_is_in_the_history_before_it_happens(store, registry):
-    registry.down = {"move_alias": 1}
+def test_a_move_is_recorded_before_it_happens(store, registry):
+    registry.failures = {"move_alias": 1}
     with pytest.raises(RegistryUnavailable):
         rollback(store, registry, "flowers")
-    moves = [one.body for one in history(store, "flowers", "alias")]
-    assert ("2", "3", "finished") in [(move["version"], move["previous"], move["state"]) for move in moves]
+    recorded = [execution.record for execution in history(store, "flowers", AliasMove)]
+    assert ("2", "3", "finished") in [(move.version, move.previous, move.state) for move in recorded]
 
 
-def test_a_champion_without_a_bundle_is_told_and_not_waited_for(make_settings, tmp_path, store, registry):
+def test_a_champion_without_a_bundle_is_reported_at_once(make_settings, tmp_path, store, registry):
     settings = make_settings("flowers")
     assert load_champion(registry, settings, "flowers", tmp_path)[2] == "version 3 of flowers holds no bundle"
     with pytest.raises(Unusable, match="holds no bundle"):
@@ -120,29 +141,29 @@ def test_a_champion_without_a_bundle_is_told_and_not_waited_for(make_settings, t
 
 
 @pytest.mark.parametrize(
-    ("now", "before", "moved"),
+    ("current", "expected", "moved"),
     [("2", "2", True), (None, None, True), ("3", "2", True), ("1", "2", False), ("2", None, False)],
 )
-def test_the_gate_moves_the_alias_only_if_nobody_else_did(store, registry, now, before, moved):
-    registry.champion = now
-    with acquire(store, "jobs/flowers/train.json", "train", 60) as lease:
-        assert move_champion(registry, lease, "flowers", "3", before) is moved
-    assert registry.champion == ("3" if moved else now)
+def test_the_gate_moves_the_alias_only_if_it_is_unchanged(store, registry, current, expected, moved):
+    registry.champion = current
+    with acquire(store, LEASE, "train", 60) as lease:
+        assert move_champion(registry, lease, "flowers", "3", expected) is moved
+    assert registry.champion == ("3" if moved else current)
 
 
-def test_the_gate_leaves_the_alias_to_whoever_took_its_lease(store, registry):
+def test_the_gate_does_not_move_the_alias_without_its_lease(store, registry):
     registry.champion = "2"
-    lost = acquire(store, "jobs/flowers/train.json", "first", 0.05)
+    lost = acquire(store, LEASE, "first", 0.05)
     time.sleep(0.1)
-    acquire(store, "jobs/flowers/train.json", "second", 60)
+    acquire(store, LEASE, "second", 60)
     assert move_champion(registry, lost, "flowers", "3", "2") is False
     assert registry.champion == "2"
 
 
-def test_a_person_who_moves_the_alias_while_the_gate_waits_is_not_overruled(store, registry):
+def test_a_retry_of_the_gate_does_not_overrule_a_person(store, registry):
     registry.champion = "2"
-    registry.down = {"move_alias": 1}
-    with acquire(store, "jobs/flowers/train.json", "train", 60) as lease:
+    registry.failures = {"move_alias": 1}
+    with acquire(store, LEASE, "train", 60) as lease:
         with pytest.raises(RegistryUnavailable):
             move_champion(registry, lease, "flowers", "3", "2")
         registry.champion = "1"

@@ -1,4 +1,4 @@
-"""classify answers rows and pictures in every form that it takes."""
+"""classify answers rows and pictures in every accepted form."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
-from common.network import Network
+from common.inference.network import Network
 from conftest import together
 from flowers import as_record, draw, encode, flower_rows
 from serving import ROW, validate_problem
@@ -33,45 +33,46 @@ def csv_of(rows, columns=("petal", "turn", "colour", "place")):
     return text.getvalue()
 
 
-def test_a_row_gets_one_prediction_with_all_that_the_page_shows(serving):
+def test_a_row_gets_one_prediction_with_everything_that_the_page_shows(serving):
     answer = serving.client.post("/flowers", json=ROW)
-    [only] = answer.json["predictions"]
+    [prediction] = answer.json["predictions"]
     assert answer.json["model"] == {"name": "flowers", "version": "1"}
-    assert (only["label"], only["title"], only["status"]) == ("small", {"en": "Small one", "es": "Pequeña"}, "sure")
-    assert sum(only["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert (prediction["label"], prediction["status"]) == ("small", "sure")
+    assert prediction["title"] == {"en": "Small one", "es": "Pequeña"}
+    assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert answer.json["request_id"] == answer.headers["X-Request-Id"]
 
 
-def test_a_list_of_rows_gets_as_many_predictions_in_their_order(serving):
+def test_a_list_of_rows_gets_its_predictions_in_order(serving):
     assert labels(serving.client.post("/flowers", json=[as_record(row) for row in ROWS])) == [row[1] for row in ROWS]
 
 
-def test_more_rows_than_the_network_takes_at_once_are_all_answered(serving):
+def test_more_rows_than_one_batch_of_the_network_are_all_answered(serving):
     many = [as_record(row) for row in flower_rows(600, seed=3)]
     one_by_one = [labels(serving.client.post("/flowers", json=row))[0] for row in many[250:260]]
     assert labels(serving.client.post("/flowers", json=many))[250:260] == one_by_one
 
 
-def test_a_csv_is_answered_in_json_and_in_csv_if_asked(serving):
+def test_a_csv_is_answered_as_json_or_on_request_as_csv(serving):
     body = "\ufeff" + csv_of([as_record(row) for row in ROWS])
     headers = {"Content-Type": "text/csv; charset=utf-8"}
     assert labels(serving.client.post("/flowers", data=body.encode(), headers=headers)) == [row[1] for row in ROWS]
     answer = serving.client.post("/flowers", data=body.encode(), headers={**headers, "Accept": "text/csv"})
-    found = list(csv.DictReader(io.StringIO(answer.text)))
+    predictions = list(csv.DictReader(io.StringIO(answer.text)))
     assert (answer.status_code, answer.mimetype) == (200, "text/csv")
-    assert [row["label"] for row in found] == [row[1] for row in ROWS]
-    assert list(found[0])[:3] == ["label", "status", "confidence"]
-    assert float(found[0]["probability_small"]) == pytest.approx(float(found[0]["confidence"]))
-    assert {row["version"] for row in found} == {"1"}
+    assert [row["label"] for row in predictions] == [row[1] for row in ROWS]
+    assert list(predictions[0])[:3] == ["label", "status", "confidence"]
+    assert float(predictions[0]["probability_small"]) == pytest.approx(float(predictions[0]["confidence"]))
+    assert {row["version"] for row in predictions} == {"1"}
 
 
-def test_a_csv_may_have_its_columns_in_any_order_and_the_target_among_them(serving):
+def test_a_csv_may_have_any_column_order_and_contain_the_target(serving):
     rows = [{**as_record(row), "species": row[1]} for row in ROWS]
     body = csv_of(rows, ("species", "place", "colour", "turn", "petal"))
     assert labels(serving.client.post("/flowers", data=body, content_type="text/csv")) == [row[1] for row in ROWS]
 
 
-def test_json_rows_are_answered_in_csv_if_asked(serving):
+def test_json_rows_are_answered_as_csv_on_request(serving):
     answer = serving.client.post("/flowers", json=ROW, headers={"Accept": "text/csv"})
     assert (answer.mimetype, len(answer.text.splitlines())) == ("text/csv", 2)
 
@@ -81,19 +82,19 @@ def test_a_browser_s_accept_header_gets_json(serving):
     assert serving.client.post("/flowers", json=ROW, headers={"Accept": accept}).mimetype == "application/json"
 
 
-def test_numbers_may_come_as_texts_and_unseen_categories_are_taken(serving):
+def test_numbers_as_text_and_unseen_categories_are_accepted(serving):
     assert serving.predict({**ROW, "petal": "11.5"}) == ("small", "1")
     assert serving.predict({**ROW, "colour": "never seen"})[0] == "small"
 
 
-def test_a_row_unlike_all_others_is_unknown(serving):
+def test_a_row_unlike_the_training_data_is_unknown(serving):
     answer = serving.client.post("/flowers", json={**ROW, "petal": 100, "colour": "never seen", "turn": 1e15})
     assert answer.json["predictions"][0]["status"] == "unknown"
 
 
 @pytest.mark.parametrize("label", ["cat", "dog"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
-def test_a_picture_is_classified_whatever_its_type(serving, label, kind):
+def test_every_picture_format_is_classified(serving, label, kind):
     picture = draw(label, 99, (300, 200))
     answer = serving.client.post("/pets", data=encode(picture, kind), content_type=f"image/{kind.lower()}")
     assert labels(answer) == [label]
@@ -101,66 +102,66 @@ def test_a_picture_is_classified_whatever_its_type(serving, label, kind):
 
 
 def test_several_pictures_in_a_form_get_their_predictions_in_order(serving):
-    wanted = ["dog", "cat", "cat", "dog"]
-    files = [(io.BytesIO(encode(draw(label, number))), f"{number}.png") for number, label in enumerate(wanted)]
+    expected = ["dog", "cat", "cat", "dog"]
+    files = [(io.BytesIO(encode(draw(label, number))), f"{number}.png") for number, label in enumerate(expected)]
     answer = serving.client.post("/pets", data={"image": files}, content_type="multipart/form-data")
-    assert labels(answer) == wanted
+    assert labels(answer) == expected
 
 
-def test_a_form_of_too_many_parts_is_too_large(serving):
-    parts = {f"part{number}": "x" for number in range(1001)}
-    answer = serving.client.post("/pets", data=parts, content_type="multipart/form-data")
+def test_a_form_with_too_many_fields_is_too_large(serving):
+    fields = {f"field{number}": "x" for number in range(1001)}
+    answer = serving.client.post("/pets", data=fields, content_type="multipart/form-data")
     validate_problem(answer, 413, "too-large")
 
 
-def test_one_picture_in_a_form_is_the_same_as_its_raw_body(serving):
+def test_a_picture_in_a_form_is_answered_like_a_raw_body(serving):
     body = encode(draw("cat", 3))
     raw = serving.client.post("/pets", data=body, content_type="image/png")
     form = serving.client.post("/pets", data={"image": (io.BytesIO(body), "x.png")}, content_type="multipart/form-data")
     assert raw.json["predictions"] == form.json["predictions"]
 
 
-def test_a_picture_like_none_seen_is_unknown(serving):
+def test_a_picture_unlike_the_training_data_is_unknown(serving):
     body = encode(Image.new("RGB", (40, 40), (0, 255, 0)))
     answer = serving.client.post("/pets", data=body, content_type="image/png")
     assert answer.json["predictions"][0]["status"] == "unknown"
 
 
-def test_requests_at_once_get_each_their_own_answer(serving):
+def test_concurrent_requests_get_their_own_answers(serving):
     rows = [as_record(row) for row in ROWS[:12]]
     answers = together(*[lambda row=row: serving.client.post("/flowers", json=row) for row in rows])
     assert [labels(answer)[0] for answer in answers] == [row[1] for row in ROWS[:12]]
 
 
-def test_pictures_at_once_are_answered_one_by_one(serving, monkeypatch):
-    run, inside, seen = Network.run, [], []
+def test_concurrent_pictures_are_computed_one_by_one(serving, monkeypatch):
+    run, running, counts = Network.run, [], []
 
     def counting(network, inputs):
-        inside.append(network)
-        seen.append(len(inside))
+        running.append(network)
+        counts.append(len(running))
         time.sleep(0.05)
-        inside.pop()
+        running.pop()
         return run(network, inputs)
 
     monkeypatch.setattr(Network, "run", counting)
     body = encode(draw("cat", 1))
     answers = together(*4 * [lambda: serving.client.post("/pets", data=body, content_type="image/png")])
     assert [labels(answer) for answer in answers] == 4 * [["cat"]]
-    assert seen == [1, 1, 1, 1]
+    assert counts == [1, 1, 1, 1]
 
 
-def test_nothing_of_a_request_stays_in_the_scratch_folder(serving, serve):
+def test_a_request_leaves_nothing_in_the_scratch_folder(serving, serve):
     serving.predict()
     url = f"{serve(serving.app).url}/pets"
     large = encode(draw("cat", 1, (900, 700)), "BMP")
     assert requests.post(url, files={"image": ("large.bmp", large)}, timeout=10).status_code == 200
     serving.client.post("/pets", data=b"not a picture", content_type="image/png")
     names = ("contract.json", "golden.npz", "network.tflite")
-    wanted = [f"bundles/{name}/1/{file}" for name in ("flowers", "pets") for file in names]
-    assert serving.kept() == sorted([*wanted, "bundles/flowers/kept-version", "bundles/pets/kept-version"])
+    bundles = [f"bundles/{name}/1/{file}" for name in ("flowers", "pets") for file in names]
+    assert serving.scratch_files() == sorted([*bundles, "bundles/flowers/kept-version", "bundles/pets/kept-version"])
 
 
-def test_the_model_card_tells_what_a_form_needs(serving):
+def test_the_model_card_has_what_a_form_needs(serving):
     card = serving.client.get("/flowers").json
     fields = card["input"]["schema"]["properties"]
     assert list(fields) == ["petal", "turn", "colour", "place"]
@@ -171,13 +172,13 @@ def test_the_model_card_tells_what_a_form_needs(serving):
     assert serving.client.get("/pets").json["input"]["max_bytes"] == 20_000_000
 
 
-def test_answering_loads_none_of_the_heavy_libraries(serving, tmp_path):
+def test_answering_imports_no_heavy_library(serving, tmp_path):
     serving.served.stop()
     body = tmp_path / "cat.png"
     body.write_bytes(encode(draw("cat", 1)))
     script = f"""
 import sys
-from common.settings import read_settings
+from classify.settings import read_settings
 from classify.app import create_app
 client = create_app(read_settings({dict(serving.settings.environment)!r})).test_client()
 assert client.post("/flowers", json={ROW!r}).status_code == 200
@@ -187,7 +188,7 @@ for path in ("/", "/flowers", "/openapi.json", "/metrics", "/healthz"):
 heavy = ("tensorflow", "mlflow", "pandas", "boto3", "scipy", "keras", "matplotlib", "psutil", "train", "fetch_batch")
 print(sorted(name for name in heavy if name in sys.modules))
 """
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], env={"PYTHONPATH": str(FUNCTIONS)}, capture_output=True, text=True, check=False
     )
-    assert (ended.returncode, ended.stdout) == (0, "[]\n"), ended.stderr
+    assert (result.returncode, result.stdout) == (0, "[]\n"), result.stderr

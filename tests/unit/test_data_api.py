@@ -1,4 +1,4 @@
-"""The data API of the demo keeps the contract of a batch-api source, faults included."""
+"""The demo's data API behaves like the real service, faults included."""
 
 import contextlib
 import json
@@ -75,7 +75,7 @@ def test_a_window_lasts_its_time_and_then_advances_when_asked(clock):
     assert numbers == [1, 1, 2, 2, 3]
 
 
-def test_a_long_silence_advances_one_window_only(clock):
+def test_a_long_pause_advances_only_one_window(clock):
     api = client(clock)
     ask(api)
     clock.now += 10_000
@@ -97,7 +97,7 @@ def test_the_first_request_of_window_ten_gets_data_and_every_later_one_400(clock
         clock.now += 300
 
 
-def test_groups_advance_apart(clock):
+def test_groups_advance_independently(clock):
     api = client(clock)
     ask(api, 1)
     clock.now += 300
@@ -115,7 +115,7 @@ def test_group_ten_fails_at_every_window_and_never_has_data(clock):
     [("0", 400), ("11", 400), ("-1", 400), ("9" * 30, 422), ("one", 422), ("1.5", 422), ("", 422)],
 )
 @pytest.mark.parametrize("path", ["/data", "/restart_data_generation"])
-def test_another_group_is_refused_with_a_detail(clock, path, query, status):
+def test_an_invalid_group_is_refused_with_a_detail(clock, path, query, status):
     answer = client(clock).get(f"{path}?group_number={query}")
     assert answer.status_code == status
     assert answer.json["detail"]
@@ -168,7 +168,7 @@ def test_every_answer_says_whether_its_rows_are_made_up(clock, made_up):
     assert api.get("/").json["made_up"] is made_up
 
 
-def test_the_first_page_tells_what_this_is(clock):
+def test_the_start_page_describes_the_service(clock):
     about = client(clock, mode="per-batch").get("/").json
     assert (about["mode"], about["window_s"], about["rows"]) == ("per-batch", 300, 2000)
 
@@ -184,7 +184,7 @@ def test_unknown_faults_are_refused(kinds, rate):
         Faults(kinds, rate)
 
 
-def test_the_rate_tells_how_many_answers_fail(clock):
+def test_the_rate_is_the_share_of_failing_answers(clock):
     api = client(clock, faults=Faults(("500",)))
     failed = sum(ask(api).status_code == 500 for _ in range(1000))
     assert 240 < failed < 360
@@ -196,7 +196,7 @@ def test_a_failed_answer_uses_up_the_request(clock):
     assert ask(api).status_code == 400
 
 
-def test_a_wrong_row_comes_in_an_otherwise_right_answer(clock):
+def test_an_invalid_row_comes_in_an_otherwise_valid_answer(clock):
     api = client(clock, faults=Faults(("row",), rate=1))
     seen = set()
     for _ in range(50):
@@ -211,7 +211,7 @@ def test_a_wrong_row_comes_in_an_otherwise_right_answer(clock):
     assert seen == {"short", "text", "label", "range"}
 
 
-def test_a_faulty_answer_leaves_the_rows_as_they_are(clock):
+def test_a_faulty_answer_does_not_change_the_rows(clock):
     before = json.dumps(ROWS)
     api = client(clock, faults=Faults(("row",), rate=1))
     for _ in range(20):
@@ -219,7 +219,7 @@ def test_a_faulty_answer_leaves_the_rows_as_they_are(clock):
     assert json.dumps(ROWS) == before
 
 
-def test_many_threads_get_whole_answers(clock):
+def test_many_threads_get_complete_answers(clock):
     app = create_data_api(ROWS, window_s=300, made_up=True, clock=clock)
     answers = []
     threads = [
@@ -267,14 +267,14 @@ def test_a_hanging_answer_blocks_neither_other_requests_nor_the_end():
         assert process.wait(timeout=30) == 0  # its answers hang for 60 s
 
 
-def test_a_hanging_answer_comes_in_the_end():
+def test_a_hanging_answer_arrives_in_the_end():
     options = ("--faults", "hang", "--fault-rate", "1", "--hang", "0.3", "--window", "0.1")
     with served(*options) as (_, url):
         numbers = [requests.get(f"{url}/data?group_number=1", timeout=30).json()["batch_number"] for _ in "ab"]
     assert numbers == [1, 2]
 
 
-def test_a_csv_is_served_as_it_is(tmp_path):
+def test_a_csv_is_served_unchanged(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("\n".join(",".join(row) for row in [COLUMNS, *ROWS[:100]]))
     with served("--csv", str(path)) as (_, url):
@@ -283,8 +283,8 @@ def test_a_csv_is_served_as_it_is(tmp_path):
     assert "X-Sabueso-Data" not in answer.headers
 
 
-def test_a_wrong_option_is_told_in_one_line():
+def test_a_wrong_option_is_reported_on_one_line():
     command = [sys.executable, "-m", "local.data_api", "--port", "0", "--faults", "rain"]
     ended = subprocess.run(command, cwd=SCRIPTS, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert ended.stderr.splitlines()[-1].endswith("faults are some of 500, cut, row, hang, not rain")
+    assert ended.stderr.splitlines()[-1].endswith("unknown faults: rain; choose from 500, cut, row, hang")

@@ -1,18 +1,18 @@
-"""The head of a pretrained network: fitted in one step, chosen by cross-validation, honest about what it has seen."""
+"""The head of a pretrained network is a linear discriminant, and cross-validation estimates its true accuracy."""
 
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from train.bundle.calibration import softmax
-from train.fit.discriminant import FOLDS, cross_validate, discriminant, moments, spread_of
-from train.judge.metrics import log_loss
+from train.statistics.calibration import softmax
+from train.statistics.discriminant import FOLDS, cross_validate, discriminant, label_statistics, moments
+from train.statistics.metrics import log_loss
 
 LABELS, WIDTH = 3, 12
 
 
 def draw(count, seed=0, shares=(0.6, 0.3, 0.1), apart=1.5):
-    """Embeddings (1, count, 12) of three labels around means of their own, with one covariance for all."""
+    """Embeddings (1, count, 12) of three labels with different means and one shared covariance."""
     generator = np.random.default_rng(seed)
     labels = generator.choice(LABELS, count, p=shares)
     common = np.random.default_rng(1)
@@ -20,69 +20,69 @@ def draw(count, seed=0, shares=(0.6, 0.3, 0.1), apart=1.5):
     return (means[labels] + generator.normal(size=(count, WIDTH)) @ mixing)[None], labels
 
 
-def test_without_shrinkage_it_is_the_linear_discriminant_of_scikit_learn():
+def test_without_shrinkage_probabilities_equal_those_of_scikit_learn():
     embeddings, labels = draw(2000)
-    spread = spread_of(moments(embeddings, labels, LABELS))
-    kernel, bias = discriminant(spread, 0.0).head(1.0)
-    theirs = LinearDiscriminantAnalysis(solver="lsqr").fit(embeddings[0], labels)
-    assert softmax(embeddings[0] @ kernel + bias) == pytest.approx(theirs.predict_proba(embeddings[0]), abs=1e-6)
+    statistics = label_statistics(moments(embeddings, labels, LABELS))
+    kernel, bias = discriminant(statistics, 0.0).head(1.0)
+    reference = LinearDiscriminantAnalysis(solver="lsqr").fit(embeddings[0], labels)
+    assert softmax(embeddings[0] @ kernel + bias) == pytest.approx(reference.predict_proba(embeddings[0]), abs=1e-6)
 
 
-def test_sums_of_all_less_those_of_a_part_are_those_of_the_rest():
+def test_subtracting_the_moments_of_a_subset_gives_those_of_the_rest():
     embeddings, labels = draw(900)
-    part, rest = np.arange(300), np.arange(300, 900)
-    left = moments(embeddings, labels, LABELS) - moments(embeddings, labels, LABELS, part)
-    wanted = moments(embeddings, labels, LABELS, rest)
-    assert left.counts.tolist() == wanted.counts.tolist()
-    assert left.sums == pytest.approx(wanted.sums)
-    assert left.outer == pytest.approx(wanted.outer)
+    subset, rest = np.arange(300), np.arange(300, 900)
+    difference = moments(embeddings, labels, LABELS) - moments(embeddings, labels, LABELS, subset)
+    expected = moments(embeddings, labels, LABELS, rest)
+    assert difference.counts.tolist() == expected.counts.tolist()
+    assert difference.sums == pytest.approx(expected.sums)
+    assert difference.outer == pytest.approx(expected.outer)
 
 
-def test_several_views_count_as_further_examples():
+def test_a_second_view_counts_like_further_examples():
     embeddings, labels = draw(300)
-    both = moments(np.concatenate([embeddings, 2 * embeddings]), labels, LABELS)
-    beside = moments(np.concatenate([embeddings, 2 * embeddings], axis=1), np.tile(labels, 2), LABELS)
-    assert both.counts.tolist() == beside.counts.tolist()
-    assert both.outer == pytest.approx(beside.outer)
+    two_views = moments(np.concatenate([embeddings, 2 * embeddings]), labels, LABELS)
+    twice_as_many = moments(np.concatenate([embeddings, 2 * embeddings], axis=1), np.tile(labels, 2), LABELS)
+    assert two_views.counts.tolist() == twice_as_many.counts.tolist()
+    assert two_views.outer == pytest.approx(twice_as_many.outer)
 
 
-def test_what_cross_validation_says_is_what_others_are_answered_like():
+def test_cross_validation_predicts_accuracy_and_log_loss_on_unseen_examples():
     embeddings, labels = draw(400, seed=2)
     whole = moments(embeddings, labels, LABELS)
-    found = cross_validate(embeddings, labels, whole, seed=7)
-    kernel, bias = discriminant(spread_of(whole), found.shrinkage).head(found.temperature)
-    others, wanted = draw(20_000, seed=3)
-    logits = others[0] @ kernel + bias
-    said = (found.logits.argmax(axis=1) == labels).mean()
-    assert said == pytest.approx((logits.argmax(axis=1) == wanted).mean(), abs=0.04)
-    assert log_loss(softmax(found.logits), labels).mean() == pytest.approx(
-        log_loss(softmax(logits), wanted).mean(), rel=0.25
+    validation = cross_validate(embeddings, labels, whole, seed=7)
+    kernel, bias = discriminant(label_statistics(whole), validation.shrinkage).head(validation.temperature)
+    unseen, unseen_labels = draw(20_000, seed=3)
+    logits = unseen[0] @ kernel + bias
+    estimate = (validation.logits.argmax(axis=1) == labels).mean()
+    assert estimate == pytest.approx((logits.argmax(axis=1) == unseen_labels).mean(), abs=0.04)
+    assert log_loss(softmax(validation.logits), labels).mean() == pytest.approx(
+        log_loss(softmax(logits), unseen_labels).mean(), rel=0.25
     )
 
 
-def test_labels_that_mean_nothing_are_not_learnt_by_heart():
-    """Of more directions than examples: whoever scores what it has seen would be right each time."""
+def test_cross_validation_reports_chance_for_random_labels():
+    """With more dimensions than examples, a head would score perfectly on the examples it was fitted to."""
     generator = np.random.default_rng(4)
     embeddings, labels = generator.normal(size=(1, 300, 600)), np.arange(300) % 2
-    found = cross_validate(embeddings, labels, moments(embeddings, labels, 2), seed=7)
-    assert (found.logits.argmax(axis=1) == labels).mean() < 0.6
-    assert softmax(found.logits).max() < 0.8
+    validation = cross_validate(embeddings, labels, moments(embeddings, labels, 2), seed=7)
+    assert (validation.logits.argmax(axis=1) == labels).mean() < 0.6
+    assert softmax(validation.logits).max() < 0.8
 
 
-def test_each_fold_has_its_share_of_every_label():
+def test_folds_are_stratified_by_label():
     embeddings, labels = draw(1000)
-    found = cross_validate(embeddings, labels, moments(embeddings, labels, LABELS), seed=7)
+    validation = cross_validate(embeddings, labels, moments(embeddings, labels, LABELS), seed=7)
     for label in range(LABELS):
-        counts = np.bincount(found.folds[labels == label], minlength=FOLDS)
+        counts = np.bincount(validation.folds[labels == label], minlength=FOLDS)
         assert counts.max() - counts.min() <= 1
 
 
-def test_a_label_without_examples_is_never_answered_and_one_with_a_single_one_harms_nobody():
+def test_a_label_without_examples_is_never_predicted_and_one_with_a_single_example_does_no_harm():
     embeddings, labels = draw(200, shares=(0.5, 0.5, 0.0))
     labels[0] = 3
     whole = moments(embeddings, labels, 5)
-    found = cross_validate(embeddings, labels, whole, seed=7)
-    kernel, bias = discriminant(spread_of(whole), found.shrinkage).head(found.temperature)
+    validation = cross_validate(embeddings, labels, whole, seed=7)
+    kernel, bias = discriminant(label_statistics(whole), validation.shrinkage).head(validation.temperature)
     probabilities = softmax(embeddings[0] @ kernel + bias)
     assert np.isfinite(probabilities).all()
     assert probabilities[:, [2, 4]].max() < 1e-6
@@ -90,7 +90,7 @@ def test_a_label_without_examples_is_never_answered_and_one_with_a_single_one_ha
     assert (probabilities.argmax(axis=1) == labels)[known].mean() > 0.8
 
 
-def test_rare_labels_are_as_rare_among_the_answers():
+def test_rare_labels_keep_their_frequency_among_the_predictions():
     embeddings, labels = draw(3000, seed=5, shares=(0.95, 0.04, 0.01), apart=0.3)
-    found = cross_validate(embeddings, labels, moments(embeddings, labels, LABELS), seed=7)
-    assert softmax(found.logits).mean(axis=0) == pytest.approx(np.bincount(labels) / len(labels), abs=0.02)
+    validation = cross_validate(embeddings, labels, moments(embeddings, labels, LABELS), seed=7)
+    assert softmax(validation.logits).mean(axis=0) == pytest.approx(np.bincount(labels) / len(labels), abs=0.02)

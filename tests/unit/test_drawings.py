@@ -1,4 +1,4 @@
-"""The drawn cats and dogs are whole, repeatable, and marked as drawings."""
+"""The drawn cats and dogs are complete, reproducible, and marked as drawings."""
 
 import hashlib
 
@@ -35,7 +35,7 @@ def test_an_odd_count_is_kept(tmp_path):
     assert sorted(hashes(tmp_path)) == ["cat/0000.jpg", "cat/0001.jpg", "dog/0000.jpg"]
 
 
-def test_every_picture_is_a_whole_jpeg_of_the_size_and_no_two_are_equal(drawn):
+def test_every_picture_is_a_complete_jpeg_of_the_size_and_no_two_are_equal(drawn):
     for path in drawn.rglob("*.jpg"):
         with Image.open(path) as picture:
             picture.load()
@@ -44,7 +44,7 @@ def test_every_picture_is_a_whole_jpeg_of_the_size_and_no_two_are_equal(drawn):
     assert len(set(hashes(drawn).values())) == 40
 
 
-def test_a_note_says_in_two_languages_that_they_are_drawn(drawn):
+def test_a_note_in_two_languages_marks_them_as_drawings(drawn):
     note = (drawn / "MADE-UP.txt").read_text("utf-8")
     assert "drawn by a program" in note
     assert "las dibuja un programa" in note
@@ -72,7 +72,7 @@ def test_a_missing_picture_is_drawn_again(tmp_path):
     assert hashes(tmp_path) == before
 
 
-def test_another_count_keeps_the_pictures_that_both_have(tmp_path):
+def test_another_count_keeps_the_common_pictures(tmp_path):
     draw_pets(tmp_path, 10, seed=1, size=SIZE)
     before = hashes(tmp_path)
     draw_pets(tmp_path, 4, seed=1, size=SIZE)
@@ -80,9 +80,9 @@ def test_another_count_keeps_the_pictures_that_both_have(tmp_path):
     assert len(hashes(tmp_path)) == 4
 
 
-def test_pictures_of_somebody_else_are_not_touched(tmp_path):
+def test_pictures_from_elsewhere_are_not_touched(tmp_path):
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat/0000.jpg").write_bytes(b"my own cat")
-    with pytest.raises(FileExistsError, match="not drawn here"):
+    with pytest.raises(FileExistsError, match="did not draw"):
         draw_pets(tmp_path, 4, seed=1, size=SIZE)
     assert (tmp_path / "cat/0000.jpg").read_bytes() == b"my own cat"

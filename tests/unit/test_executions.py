@@ -1,63 +1,67 @@
-"""Every run leaves a record that only its own writer changes."""
+"""Every run leaves a record that only its own process changes."""
 
-import json
 import re
 
 import pytest
 
 from common.errors import Conflict, StoreUnavailable
-from common.executions import begin, history, note, resume, timestamp
-from common.objects import FolderObjects
+from common.storage.executions import begin, history, load, newest, write_once
+from common.storage.folder import FolderStore
+from common.storage.training_record import TrainingRecord
+from common.timestamps import timestamp
+from fetch_batch.record import FetchRecord
+from train.gate.champion import AliasMove, moves, new_move
 
 
-def test_a_record_tells_how_its_execution_goes_and_ends(store):
-    record = begin(store, "flowers", "train", {"progress": 0.0})
-    record.update(progress=0.5)
-    shown = history(store, "flowers", "train")[0].body
-    assert (shown["state"], shown["progress"], shown["ended"]) == ("running", 0.5, None)
-    record.end("finished", decision="kept")
-    shown = history(store, "flowers", "train")[0].body
-    assert (shown["state"], shown["decision"]) == ("finished", "kept")
-    assert shown["started"] <= shown["ended"]
+def test_a_record_shows_progress_and_end(store):
+    execution = begin(store, "flowers", TrainingRecord.new())
+    execution.update(progress=0.5)
+    record = newest(store, "flowers", TrainingRecord).record
+    assert (record.state, record.progress, record.ended) == ("running", 0.5, None)
+    execution.end("finished", decision="kept")
+    record = newest(store, "flowers", TrainingRecord).record
+    assert (record.state, record.decision) == ("finished", "kept")
+    assert record.started <= record.ended
 
 
-def test_a_record_ended_by_another_is_not_rewritten(store):
-    record = begin(store, "flowers", "train", {})
-    resume(store, record.key).end("interrupted")
+def test_a_record_that_another_process_ended_is_not_rewritten(store):
+    execution = begin(store, "flowers", TrainingRecord.new())
+    load(store, execution.key, TrainingRecord).end("interrupted")
     with pytest.raises(Conflict):
-        record.end("finished")
-    assert history(store, "flowers", "train")[0].body["state"] == "interrupted"
+        execution.end("finished")
+    assert newest(store, "flowers", TrainingRecord).record.state == "interrupted"
 
 
 def test_the_history_is_newest_first_and_bounded(store):
     for number in range(25):
-        body = {"id": f"train-{number}", "state": "finished"}
-        store.put(f"jobs/flowers/runs/2026-01-01T0000{number:02}.000Z-train-{number}.json", json.dumps(body).encode())
-    assert [record.body["id"] for record in history(store, "flowers", "train")] == [
+        started = f"2026-01-01T00:00:{number:02}.000Z"
+        write_once(store, "flowers", TrainingRecord.new(id=f"train-{number}", state="finished", started=started))
+    assert [execution.record.id for execution in history(store, "flowers", TrainingRecord)] == [
         f"train-{number}" for number in range(24, 4, -1)
     ]
 
 
-def test_functions_keep_their_histories_apart_even_if_a_pipeline_is_named_like_one(store):
-    for function in ("fetch-batch", "train", "alias"):
-        begin(store, "my-train-set", function, {})
-    for function in ("fetch-batch", "train", "alias"):
-        assert [record.body["function"] for record in history(store, "my-train-set", function)] == [function]
+def test_functions_have_separate_histories_even_if_a_pipeline_is_named_like_a_function(store):
+    records = (FetchRecord.new(lease="nonce"), TrainingRecord.new(), new_move("2", "1", "better", "gate"))
+    for record in records:
+        begin(store, "my-train-set", record)
+    for record in records:
+        assert [found.record for found in history(store, "my-train-set", type(record))] == [record]
 
 
-def test_pipelines_keep_their_histories_apart(store):
-    begin(store, "flowers", "train", {})
-    assert history(store, "flower", "train") == []
+def test_pipelines_have_separate_histories(store):
+    begin(store, "flowers", TrainingRecord.new())
+    assert history(store, "flower", TrainingRecord) == []
 
 
-def test_times_are_utc_and_sort_as_texts():
+def test_times_are_utc_and_sort_as_text():
     first, second = timestamp(), timestamp()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first)
     assert first <= second
 
 
-class Losing(FolderObjects):
-    """Writes get through, but for `lost` of them the answer does not."""
+class LosingAnswers(FolderStore):
+    """Every write succeeds, but the next `lost` writes raise as if their answer was lost."""
 
     lost = 0
 
@@ -70,36 +74,36 @@ class Losing(FolderObjects):
 
 
 @pytest.mark.parametrize("lost", [1, 2])
-def test_a_record_whose_answer_was_lost_is_still_ones_own(tmp_path, lost):
-    store = Losing(tmp_path / "store")
-    record = begin(store, "p", "train", {"stage": "one"})
+def test_a_record_can_still_be_updated_after_lost_answers(tmp_path, lost):
+    store = LosingAnswers(tmp_path / "store")
+    execution = begin(store, "p", TrainingRecord.new(stage="one"))
     for number in range(lost):
         store.lost = 1
         with pytest.raises(StoreUnavailable):
-            record.update(stage=f"lost {number}")
-    record.update(stage="two")
-    record.end("finished")
-    assert resume(store, record.key).body["stage"] == "two"
+            execution.update(stage=f"lost {number}")
+    execution.update(stage="two")
+    execution.end("finished")
+    assert load(store, execution.key, TrainingRecord).record.stage == "two"
 
 
-def test_a_record_that_another_closed_is_not_taken_back(tmp_path):
-    store = Losing(tmp_path / "store")
-    record = begin(store, "p", "train", {"stage": "one"})
+def test_a_record_closed_by_another_process_stays_closed_after_a_lost_answer(tmp_path):
+    store = LosingAnswers(tmp_path / "store")
+    execution = begin(store, "p", TrainingRecord.new(stage="one"))
     store.lost = 1
     with pytest.raises(StoreUnavailable):
-        record.update(stage="lost")
-    resume(store, record.key).end("interrupted")
+        execution.update(stage="lost")
+    load(store, execution.key, TrainingRecord).end("interrupted")
     with pytest.raises(Conflict):
-        record.update(stage="two")
+        execution.update(stage="two")
 
 
-def test_a_note_is_written_once_however_often_it_is_asked_for(tmp_path):
-    store = Losing(tmp_path / "store")
-    write = note("p", "alias", {"version": "2"})
+def test_a_complete_record_is_written_once_however_often_it_is_retried(tmp_path):
+    store = LosingAnswers(tmp_path / "store")
+    move = new_move("2", "1", "better", "gate")
     store.lost = 1
     with pytest.raises(StoreUnavailable):
-        write(store)
-    write(store)
-    write(store)
-    found = history(store, "p", "alias")
-    assert [(one.body["version"], one.body["state"]) for one in found] == [("2", "finished")]
+        write_once(store, "p", move)
+    write_once(store, "p", move)
+    write_once(store, "p", move)
+    assert moves(store, "p") == [move]
+    assert [execution.record.state for execution in history(store, "p", AliasMove)] == ["finished"]

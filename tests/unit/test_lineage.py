@@ -1,4 +1,4 @@
-"""scripts/lineage: from a version to what it was trained on, and from that to the versions."""
+"""scripts/lineage: from a version to its samples and examples, and from these to the versions."""
 
 import csv
 import io
@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from common.datasets import Dataset
-from common.pipelines import read_pipelines
+from common.pipeline_files import read_pipelines
+from common.storage.dataset import Dataset
 from fake_mlflow import FakeMlflow
 from flowers import COLUMNS, draw, encode, flower_rows, write_csv
 from provenance import lineage
@@ -17,7 +17,7 @@ from stored import grow, listed
 
 @pytest.fixture(params=["flowers", "pets"])
 def kept(request, make_settings, store, serve, tmp_path, monkeypatch):
-    """Two versions of a pipeline, the second on more samples; what a test needs to know of them."""
+    """Two versions of a pipeline, the second with more samples."""
     name = request.param
     mlflow = FakeMlflow(tmp_path / "mlflow")
     settings = make_settings(name, MLFLOW_TRACKING_URI=serve(mlflow.app).url)
@@ -33,18 +33,18 @@ def kept(request, make_settings, store, serve, tmp_path, monkeypatch):
 
 
 def ask(capsys, *words, code=0):
-    """The JSON answer, of the stated shape; with another code what was said on standard error."""
+    """The JSON answer, checked against its schema; for an exit code other than 0, the text on stderr."""
     assert lineage.main([*words, "--json"]) == code
-    out, told = capsys.readouterr()
+    out, errors = capsys.readouterr()
     if code:
-        return told
+        return errors
     body = json.loads(out)
     validate(body, "lineage")
     return body
 
 
 def examples_in(dataset, snapshot):
-    """hash -> (part, sample key, row) as the snapshot's file has them."""
+    """hash -> (part, sample key, row) from the stored snapshot."""
     body = listed(dataset, snapshot)
     parts = ("train", "tune", "holdout")
     return {name: (parts[part], body["samples"][at], row) for name, _, part, at, row in body["examples"]}
@@ -71,14 +71,14 @@ def test_a_sample_leads_to_the_versions_that_used_its_examples_and_in_which_part
     used = {one["version"]: {hit["example"]: hit["part"] for hit in one["examples"]} for one in found["versions"]}
     known = examples_in(dataset, snapshots[1])
     assert used["2"] == {example: known[example][0] for example in found["asked"]}
-    if name == "flowers":  # thirty of its rows came with the sample before: the version of that time knew them
+    if name == "flowers":  # thirty of its rows are also in the sample before, which version 1 used
         assert len(used["1"]) == 30
         assert {hit["sample"] for hit in found["versions"][1]["examples"]} == {first}
     else:
         assert set(used) == {"2"}
 
 
-def test_an_example_is_found_by_the_start_of_its_hash(kept, capsys):
+def test_an_example_is_found_by_a_prefix_of_its_hash(kept, capsys):
     name, dataset, snapshots, _ = kept
     example, (part, sample, row) = next(iter(examples_in(dataset, snapshots[0]).items()))
     found = ask(capsys, name, "--example", example[:12].upper())
@@ -95,7 +95,7 @@ def test_a_file_leads_to_the_versions_too(kept, capsys, tmp_path):
     name, *_ = kept
     if name == "pets":
         path = tmp_path / "cat.bmp"
-        path.write_bytes(encode(draw("cat", 2), "BMP"))  # another file of the same picture
+        path.write_bytes(encode(draw("cat", 2), "BMP"))  # another file with the same picture
         count = 1
     else:
         rows = flower_rows(90)[:7]
@@ -106,15 +106,15 @@ def test_a_file_leads_to_the_versions_too(kept, capsys, tmp_path):
     assert [len(one["examples"]) for one in found["versions"]] == [count, count]
 
 
-def test_an_unused_or_unusable_file_is_told(kept, capsys, tmp_path):
+def test_an_unused_or_unusable_file_is_reported(kept, capsys, tmp_path):
     name, *_ = kept
     path = tmp_path / "new"
     path.write_bytes(encode(draw("cat", 999)) if name == "pets" else b"petal,turn,colour,place\n1,2,red,sun\n")
     assert lineage.main([name, "--file", str(path)]) == 0
-    assert "1 of 1 examples are in no version" in capsys.readouterr().err
+    assert "no version used 1 of 1 examples" in capsys.readouterr().err
     path.write_bytes(b"petal,turn,colour,place\n1000,2,red,sun\n")
     told = ask(capsys, name, "--file", str(path), code=1)
-    assert ("row 1: petal: 1000 is outside 0..100" if name == "flowers" else "not a whole picture") in told
+    assert ("row 1: petal: 1000 is outside 0..100" if name == "flowers" else "can't be read as a picture") in told
     assert "No such file" in ask(capsys, name, "--file", str(tmp_path / "none"), code=1)
 
 
@@ -137,7 +137,7 @@ def test_the_csv_has_a_line_for_each_example(kept, capsys):
     assert [row["example"] for row in rows] == [one[0] for one in listed(dataset, snapshots[1])["examples"]]
 
 
-def test_what_is_not_there_is_named(kept, capsys, store):
+def test_what_does_not_exist_is_named(kept, capsys, store):
     name, dataset, snapshots, mlflow = kept
     assert "; its versions: 2, 1" in ask(capsys, name, "--version", "9", code=1)
     assert "no alias best of" in ask(capsys, name, "--version", "best", code=1)
@@ -154,7 +154,7 @@ def test_what_is_not_there_is_named(kept, capsys, store):
     assert "no tag" in found["3"]
 
 
-def test_without_mlflow_it_says_so_and_a_snapshot_still_tells(kept, capsys, monkeypatch):
+def test_without_mlflow_a_snapshot_can_still_be_read(kept, capsys, monkeypatch):
     name, _, snapshots, _ = kept
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     told = ask(capsys, name, "--version", "1", code=1)

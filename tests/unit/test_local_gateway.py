@@ -15,7 +15,7 @@ ECHO = Function("echo", "registry/echo:1", {}, (), {"topic": "cron-function", "s
 
 
 class Recorder:
-    """A function that tells what it was asked, and may be held back."""
+    """A function that returns the request, and may be paused."""
 
     def __init__(self) -> None:
         self.app = Flask("echo")
@@ -37,8 +37,8 @@ class Recorder:
         with self._lock:
             self.at_once -= 1
         self.done.release()
-        told = {"path": path, "query": request.query_string.decode(), "call": request.headers.get("X-Call-Id")}
-        return jsonify(**told, method=request.method), 418 if path == "teapot" else 200
+        facts = {"path": path, "query": request.query_string.decode(), "call": request.headers.get("X-Call-Id")}
+        return jsonify(**facts, method=request.method), 418 if path == "teapot" else 200
 
 
 def gateway_for(serve: Callable[[Flask], Any], recorder: Recorder) -> Any:
@@ -62,7 +62,7 @@ def test_a_call_id_of_the_client_is_kept(serve: Callable[[Flask], Any]) -> None:
 def test_an_unknown_function_is_404_and_one_that_is_down_502() -> None:
     client = create_gateway({"echo": ECHO}, {"echo": 1}).test_client()
     assert client.get("/function/nobody").status_code == 404
-    assert client.post("/async-function/nobody").status_code == 202  # as OpenFaaS: nobody looks before the queue does
+    assert client.post("/async-function/nobody").status_code == 202  # as in OpenFaaS: it is noticed only in the queue
     assert client.get("/function/echo").status_code == 502
 
 
@@ -79,13 +79,13 @@ def test_async_calls_are_accepted_at_once_and_run_one_at_a_time(serve: Callable[
     assert recorder.most_at_once == 1
 
 
-def test_async_takes_posts_alone_and_small_bodies(serve: Callable[[Flask], Any]) -> None:
+def test_async_calls_must_be_posts_with_small_bodies(serve: Callable[[Flask], Any]) -> None:
     client = gateway_for(serve, Recorder())
     assert client.get("/async-function/echo").status_code == 405
     assert client.post("/async-function/echo", data=b"x" * 256_001).status_code == 500
 
 
-def test_functions_are_listed_with_their_calls_counted(serve: Callable[[Flask], Any]) -> None:
+def test_functions_are_listed_with_their_number_of_calls(serve: Callable[[Flask], Any]) -> None:
     client = gateway_for(serve, Recorder())
     client.get("/function/echo")
     (listed,) = client.get("/system/functions").json

@@ -1,4 +1,4 @@
-"""The made-up rows look like covertype rows and can be learnt; files of that form are read."""
+"""The made-up rows look like covertype rows and can be learnt; files of the same form are read."""
 
 import collections
 import gzip
@@ -65,7 +65,7 @@ def test_a_slope_to_the_east_is_lighter_in_the_morning_than_in_the_afternoon(row
     assert all(int(row[6]) > int(row[8]) for row in steep_east)
 
 
-def test_the_features_tell_most_of_the_covers(rows):
+def test_the_features_determine_most_covers(rows):
     features = np.array([row[:10] for row in rows], float)
     features = (features - features.mean(axis=0)) / features.std(axis=0) * ([3] + [0.3] * 9)
     areas = np.array([[row[10] == area for area in AREAS] for row in rows], float)
@@ -93,13 +93,13 @@ def test_a_csv_and_a_compressed_csv_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ([], "header is missing"),
+        ([], "it has no header"),
         (COLUMNS[1:], "missing columns: Elevation"),
         ([*COLUMNS, "Id"], "unknown columns: Id"),
         (COLUMNS[::-1], "not in the expected order"),
     ],
 )
-def test_another_header_is_refused_with_the_difference(tmp_path, header, message):
+def test_a_wrong_header_is_refused_with_the_difference(tmp_path, header, message):
     path = tmp_path / "rows.csv"
     path.write_text(",".join(header))
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""One decoder for every picture: whatever the file, equal pictures are equal, and what is none is told."""
+"""One decoder for all pictures: the same picture is equal in any file format, and invalid files are refused."""
 
 import io
 import subprocess
@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import pictures
 from common.errors import Unusable
-from common.pictures import View, canonical_picture, decode_picture, resize_array, square_view
+from common.inference import pictures
+from common.inference.contract import PictureFeatures
+from common.inference.pictures import View, canonical_picture, decode_picture, resize_array, square_view
 from conftest import together
 from flowers import draw, encode
 
@@ -21,31 +22,31 @@ CAT = draw("cat", 1)
 ORIENTATION = 0x0112
 
 
-def turned(orientation, *turns):
-    """A picture stored turned, with the tag that tells how to hold it."""
+def rotated(orientation, *transpositions):
+    """A picture stored in another orientation, with the EXIF tag that corrects it."""
     picture = CAT
-    for turn in turns:
-        picture = picture.transpose(turn)
+    for transposition in transpositions:
+        picture = picture.transpose(transposition)
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     return encode(picture, exif=exif)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "WEBP"])
-def test_the_same_picture_in_another_file_is_the_same_example(kind):
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "GIF", "WEBP"])
+def test_the_same_picture_in_another_file_format_is_the_same_example(file_format):
     few_colours = CAT.quantize(16).convert("RGB")
-    options = {"lossless": True} if kind == "WEBP" else {}
-    assert canonical_picture(encode(few_colours, kind, **options)) == canonical_picture(encode(few_colours))
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    assert canonical_picture(encode(few_colours, file_format, **options)) == canonical_picture(encode(few_colours))
 
 
-def test_another_picture_or_another_shape_is_another_example():
+def test_other_pixels_or_another_shape_are_another_example():
     flat = [Image.new("RGB", size, "red") for size in ((40, 30), (30, 40), (20, 60))]
-    pictures = [CAT, draw("cat", 2), CAT.transpose(Image.Transpose.FLIP_LEFT_RIGHT), *flat]
-    assert len({canonical_picture(encode(picture)) for picture in pictures}) == len(pictures)
+    different = [CAT, draw("cat", 2), CAT.transpose(Image.Transpose.FLIP_LEFT_RIGHT), *flat]
+    assert len({canonical_picture(encode(picture)) for picture in different}) == len(different)
 
 
 @pytest.mark.parametrize(
-    ("orientation", "turns"),
+    ("orientation", "transpositions"),
     [
         (2, [Image.Transpose.FLIP_LEFT_RIGHT]),
         (3, [Image.Transpose.ROTATE_180]),
@@ -56,21 +57,21 @@ def test_another_picture_or_another_shape_is_another_example():
         (8, [Image.Transpose.ROTATE_270]),
     ],
 )
-def test_a_picture_is_held_as_its_camera_said(orientation, turns):
-    assert canonical_picture(turned(orientation, *turns)) == canonical_picture(encode(CAT))
+def test_the_exif_orientation_is_applied(orientation, transpositions):
+    assert canonical_picture(rotated(orientation, *transpositions)) == canonical_picture(encode(CAT))
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_a_jpeg_that_an_editor_turned_is_answered_as_one_that_a_camera_turned(orientation):
+def test_the_xmp_orientation_of_an_editor_counts_like_that_of_a_camera(orientation):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     xmp = f'<x:xmpmeta tiff:Orientation="{orientation}"/>'.encode()
-    by_camera = decode_picture(encode(CAT, "JPEG", exif=exif), square_view(24))
-    assert np.array_equal(decode_picture(encode(CAT, "JPEG", xmp=xmp), square_view(24)), by_camera)
-    assert not np.array_equal(decode_picture(encode(CAT, "JPEG"), square_view(24)), by_camera)
+    with_exif = decode_picture(encode(CAT, "JPEG", exif=exif), square_view(24))
+    assert np.array_equal(decode_picture(encode(CAT, "JPEG", xmp=xmp), square_view(24)), with_exif)
+    assert not np.array_equal(decode_picture(encode(CAT, "JPEG"), square_view(24)), with_exif)
 
 
-def test_a_large_photograph_decodes_to_what_its_whole_gives():
+def test_decoding_at_reduced_scale_gives_nearly_the_same_pixels():
     large = CAT.resize((1600, 1200), Image.Resampling.BICUBIC)
     reduced = decode_picture(encode(large, "JPEG", quality=95), square_view(48)).astype(int)
     whole = decode_picture(encode(large), square_view(48)).astype(int)
@@ -78,7 +79,7 @@ def test_a_large_photograph_decodes_to_what_its_whole_gives():
 
 
 @pytest.mark.parametrize(("side", "scale"), [(170, 2), (159, 2), (150, 1), (650, 8)])
-def test_a_jpeg_is_decoded_at_the_smallest_scale_that_keeps_enough(monkeypatch, side, scale):
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_keeps_enough_pixels(monkeypatch, side, scale):
     body, resized = encode(CAT.resize((side, side)), "JPEG"), []
     real = pictures.resize_picture
     monkeypatch.setattr(
@@ -88,30 +89,30 @@ def test_a_jpeg_is_decoded_at_the_smallest_scale_that_keeps_enough(monkeypatch, 
     assert resized == [(-(-side // scale),) * 2]
 
 
-def test_a_broken_camera_note_does_not_spoil_the_picture():
+def test_damaged_exif_data_do_not_make_a_picture_unreadable():
     exif = Image.Exif()
     exif[ORIENTATION], exif[0x0100] = 6, 40
     body = encode(CAT, "JPEG", exif=exif)
-    broken = body.replace(bytes.fromhex("01000004"), bytes.fromhex("01000002"), 1)  # a width that is a text
-    assert broken != body
-    assert decode_picture(broken, square_view(16)).shape == (16, 16, 3)
+    damaged = body.replace(bytes.fromhex("01000004"), bytes.fromhex("01000002"), 1)  # a width of type text
+    assert damaged != body
+    assert decode_picture(damaged, square_view(16)).shape == (16, 16, 3)
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "LA", "RGBA"])
-def test_every_mode_becomes_three_colours(mode):
-    kind = "JPEG" if mode == "CMYK" else "PNG"
-    array = decode_picture(encode(CAT.convert(mode), kind), square_view(32))
+def test_every_colour_mode_becomes_rgb(mode):
+    file_format = "JPEG" if mode == "CMYK" else "PNG"
+    array = decode_picture(encode(CAT.convert(mode), file_format), square_view(32))
     assert (array.shape, array.dtype) == ((32, 32, 3), np.uint8)
 
 
-def test_grey_and_cmyk_keep_their_look():
+def test_grey_and_cmyk_keep_their_colours():
     grey = decode_picture(encode(Image.new("L", (40, 40), 200)), square_view(32))
     assert (grey == 200).all()
     printed = decode_picture(encode(Image.new("RGB", (40, 40), "red").convert("CMYK"), "JPEG"), square_view(32))
     assert np.abs(printed.astype(int) - (255, 0, 0)).max() < 12
 
 
-def test_what_is_transparent_becomes_white():
+def test_transparent_pixels_become_white():
     clear = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
     assert (decode_picture(encode(clear), square_view(32)) == 255).all()
     palette = Image.new("P", (40, 40), 0)
@@ -119,7 +120,7 @@ def test_what_is_transparent_becomes_white():
     assert (decode_picture(encode(palette, transparency=0), square_view(32)) == 255).all()
 
 
-def test_sixteen_bits_become_eight():
+def test_sixteen_bit_pictures_become_eight_bit():
     values = np.full((40, 40), 200 * 257, dtype=np.uint16)
     assert (decode_picture(encode(Image.fromarray(values)), square_view(32)) == 200).all()
 
@@ -136,20 +137,20 @@ def test_sixteen_bits_become_eight():
         encode(CAT, "TIFF"),
         encode(CAT, "PPM"),
     ],
-    ids=["nothing", "text", "head-alone", "cut-png", "cut-jpeg", "svg", "tiff", "ppm"],
+    ids=["empty", "text", "header-only", "truncated-png", "truncated-jpeg", "svg", "tiff", "ppm"],
 )
-def test_what_is_no_whole_picture_of_a_known_type_is_told(body):
+def test_a_file_that_is_not_a_complete_picture_of_a_known_type_is_refused(body):
     for read in (canonical_picture, lambda body: decode_picture(body, square_view(32))):
-        with pytest.raises(Unusable, match="not a whole picture of type JPEG, PNG"):
+        with pytest.raises(Unusable, match="can't be read as a picture of type JPEG, PNG"):
             read(body)
 
 
-@pytest.mark.parametrize(("size", "told"), [((8000, 7000), "8000 x 7000 pixels"), ((20_000, 20_000), "picture")])
-def test_too_many_pixels_are_refused_before_they_are_read(size, told):
+@pytest.mark.parametrize(("size", "message"), [((8000, 7000), "8000 x 7000 pixels"), ((20_000, 20_000), "picture")])
+def test_too_many_pixels_are_refused_before_decoding(size, message):
     file = io.BytesIO()
     Image.new("1", size).save(file, "PNG")
     assert len(file.getvalue()) < 200_000
-    with pytest.raises(Unusable, match=told):
+    with pytest.raises(Unusable, match=message):
         decode_picture(file.getvalue(), square_view(32))
 
 
@@ -158,7 +159,7 @@ def gradient(mode, size):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_a_transparent_picture_is_the_same_in_bands_as_whole(mode):
+def test_blending_in_bands_equals_blending_the_whole_picture(mode):
     picture = gradient("RGB", (300, 700)).convert(mode)
     picture.putalpha(gradient("L", (300, 700)).transpose(Image.Transpose.ROTATE_180))
     whole = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA")).convert("RGB")
@@ -167,7 +168,7 @@ def test_a_transparent_picture_is_the_same_in_bands_as_whole(mode):
 
 MEMORY = """
 import resource, sys
-from common.pictures import canonical_picture, decode_picture, square_view
+from common.inference.pictures import canonical_picture, decode_picture, square_view
 body = open(sys.argv[1], "rb").read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 decode_picture(body, square_view(96)) if sys.argv[2] == "decode" else canonical_picture(body)
@@ -176,7 +177,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
 @pytest.mark.parametrize(
-    ("read", "kind", "mode", "size", "most"),
+    ("read", "file_format", "mode", "size", "max_mb"),
     [
         ("decode", "PNG", "RGBA", (4000, 3000), 130),  # a file of 50 kB
         ("decode", "PNG", "RGB", (4000, 3000), 80),
@@ -184,58 +185,59 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
         ("hash", "JPEG", "RGB", (8000, 6200), 550),
     ],
 )
-def test_no_picture_takes_more_memory_than_a_function_has(tmp_path, read, kind, mode, size, most):
+def test_memory_for_a_picture_stays_within_the_limit_of_a_function(tmp_path, read, file_format, mode, size, max_mb):
     file = tmp_path / "picture"
-    options = {"progressive": True} if kind == "JPEG" and read == "decode" else {}
-    gradient(mode, size).save(file, kind, **options)
+    options = {"progressive": True} if file_format == "JPEG" and read == "decode" else {}
+    gradient(mode, size).save(file, file_format, **options)
     functions = Path(__file__).parents[2] / "functions"
     command = [sys.executable, "-c", MEMORY, str(file), read]
     done = subprocess.run(command, env={"PYTHONPATH": str(functions)}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < most
+    assert float(done.stdout) < max_mb
 
 
-def test_a_progressive_photograph_may_not_be_as_large_as_another():
+def test_progressive_jpegs_have_a_lower_limit_of_pixels():
     body = encode(gradient("RGB", (6000, 3000)), "JPEG", progressive=True)
-    with pytest.raises(Unusable, match="16,000,000 are the most"):
+    with pytest.raises(Unusable, match="at most 16,000,000 are allowed"):
         decode_picture(body, square_view(32))
 
 
-def test_large_pictures_are_decoded_one_after_another(monkeypatch):
-    at_once = most = 0
+def test_large_pictures_are_decoded_one_at_a_time(monkeypatch):
+    running = highest = 0
     guard = threading.Lock()
 
     def counting(picture, *view):
-        nonlocal at_once, most
+        nonlocal running, highest
         with guard:
-            at_once += 1
-            most = max(most, at_once)
+            running += 1
+            highest = max(highest, running)
         time.sleep(0.05)
         with guard:
-            at_once -= 1
+            running -= 1
 
     monkeypatch.setattr(pictures, "resize_picture", counting)
     body = encode(gradient("RGB", (2000, 1500)))
     together(*[lambda: pictures.decode_picture(body, square_view(32))] * 4)
-    assert most == 1
+    assert highest == 1
 
 
-def test_reading_the_module_opens_nothing():
+def test_importing_the_module_opens_no_file():
     script = """
 import os
-import common.pictures
+import common.inference.pictures
 before = len(os.listdir("/proc/self/fd"))
-exec(open(common.pictures.__file__).read(), {"__name__": "copy"})
+exec(open(common.inference.pictures.__file__).read(), {"__name__": "copy"})
 print(len(os.listdir("/proc/self/fd")) - before)
 """
-    environment = {"PYTHONPATH": str(Path(pictures.__file__).parents[1])}
+    environment = {"PYTHONPATH": str(Path(pictures.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout == "0\n", done.stderr
 
 
-def test_a_version_from_before_sees_pictures_as_it_did():
-    assert pictures.picture_view({"image_size": 81}) == View(81, 1.0, False, 162)
-    assert pictures.picture_view({"image_size": 73, "centre": 7 / 8, "least_side": 79}) == View(73, 7 / 8, False, 79)
+def test_contracts_of_earlier_versions_keep_their_view():
+    first, second = PictureFeatures(image_size=81), PictureFeatures(image_size=73, centre=7 / 8, least_side=79)
+    assert pictures.picture_view(first) == View(81, 1.0, False, 162)
+    assert pictures.picture_view(second) == View(73, 7 / 8, False, 79)
     assert pictures.picture_view(pictures.view_features(square_view(160))) == View(160, 1.0, True, 152)
 
 
@@ -245,19 +247,19 @@ def test_pixels_and_files_of_one_picture_are_resized_alike(view):
     assert (resize_array(np.asarray(wide), view) == decode_picture(encode(wide), view)).all()
 
 
-def test_of_a_squeezed_picture_the_middle_of_both_sides_is_seen():
+def test_a_squeezed_view_shows_the_centre_of_both_sides():
     pixels = np.zeros((64, 128, 3), np.uint8)
     pixels[8:56, 16:112] = 200
-    whole, middle = (
-        decode_picture(encode(Image.fromarray(pixels)), View(24, centre, square=False)) for centre in (1.0, 0.75)
+    whole, centre = (
+        decode_picture(encode(Image.fromarray(pixels)), View(24, share, square=False)) for share in (1.0, 0.75)
     )
     assert (whole[0] == 0).all()
-    assert (middle[1:-1, 1:-1] == 200).all()
+    assert (centre[1:-1, 1:-1] == 200).all()
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_of_a_wide_or_tall_picture_the_square_in_the_middle_is_seen_in_its_proportions(turned):
+@pytest.mark.parametrize("tall", [False, True])
+def test_a_square_view_shows_the_central_square_in_its_proportions(tall):
     pixels = np.zeros((64, 256, 3), np.uint8)
     pixels[:, 96:160] = 200
-    pixels = pixels.transpose(1, 0, 2) if turned else pixels
+    pixels = pixels.transpose(1, 0, 2) if tall else pixels
     assert (decode_picture(encode(Image.fromarray(pixels)), square_view(24))[1:-1, 1:-1] == 200).all()

@@ -1,4 +1,4 @@
-"""What MLflow's answers mean for a person: who does not answer, what is refused, and what to do."""
+"""Errors made of MLflow's answers: which service is down or refuses, and what to do."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from common.registry import refusal
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "words"),
+    ("status", "text", "advice"),
     [
         (401, "You are not authenticated.", "secret train-mlflow-password"),
         (403, "Invalid Host header", "MLFLOW_ALLOWED_HOSTS"),
-        (403, "Permission denied", "This account may not do that"),
+        (403, "Permission denied", "This account lacks the permission"),
         (503, '(pymysql.err.OperationalError) (2003, "Can\'t connect to MySQL server")', "database does not answer"),
         (400, "(psycopg2.OperationalError) connection refused", "database does not answer"),
         (500, "Could not connect to the endpoint URL: http://minio", "artifact store does not answer"),
@@ -23,23 +23,23 @@ from common.registry import refusal
             "is full (XMinioStorageFull). Make room there",
         ),
         (500, "An error occurred (XMinioAdminBucketQuotaExceeded) when calling PutObject", "Make room there"),
-        (502, "", "Look at its log"),
-        (429, "slow down", "Look at its log"),
+        (502, "", "Check its log"),
+        (429, "slow down", "Check its log"),
     ],
 )
-def test_what_time_or_a_person_mends_is_unavailable_with_what_to_do(make_settings, status, told, words):
-    found = refusal(make_settings(FUNCTION="train"), "a call answered", status, told)
-    assert isinstance(found, RegistryUnavailable)
-    assert words in found.detail
+def test_an_outage_is_unavailable_with_advice(make_settings, status, text, advice):
+    error = refusal(make_settings(FUNCTION="train"), "a call answered", status, text)
+    assert isinstance(error, RegistryUnavailable)
+    assert advice in error.detail
 
 
-@pytest.mark.parametrize(("status", "told"), [(400, "INVALID_PARAMETER_VALUE: bad name"), (404, "no such page")])
-def test_what_no_waiting_mends_is_told_as_mlflow_says_it(make_settings, status, told):
-    found = refusal(make_settings(), "a call answered", status, told)
-    assert not isinstance(found, RegistryUnavailable)
-    assert told in found.detail
+@pytest.mark.parametrize(("status", "text"), [(400, "INVALID_PARAMETER_VALUE: bad name"), (404, "no such page")])
+def test_a_refusal_that_waiting_does_not_help_quotes_mlflow(make_settings, status, text):
+    error = refusal(make_settings(), "a call answered", status, text)
+    assert not isinstance(error, RegistryUnavailable)
+    assert text in error.detail
 
 
-def test_rows_too_long_for_the_database_are_no_outage_of_it(make_settings):
-    found = refusal(make_settings(), "a call answered 500", 500, "(pymysql.err.DataError) (1406, 'Data too long')")
-    assert "does not answer" not in found.detail
+def test_a_value_too_long_for_the_database_is_not_reported_as_an_outage(make_settings):
+    error = refusal(make_settings(), "a call answered 500", 500, "(pymysql.err.DataError) (1406, 'Data too long')")
+    assert "does not answer" not in error.detail

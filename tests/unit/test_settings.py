@@ -1,18 +1,27 @@
-"""Settings are read once, from a mapping, and every mistake is told at once."""
+"""Settings are read once, from a mapping, and every mistake is reported at once."""
 
+import ast
 from pathlib import Path
 
 import pytest
 
+from all_settings import read_settings
+from classify.settings import ClassifySettings
 from common.container import cores
 from common.errors import WrongSettings
-from common.settings import VARIABLES, read_settings
+from common.settings import variables
 from common.web import make_app
+from fetch_batch.settings import FetchSettings
+from train.settings import TrainSettings
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+SETTINGS = {"fetch_batch": FetchSettings, "train": TrainSettings, "classify": ClassifySettings}
 
 
 def test_an_empty_environment_gives_every_default():
     settings = read_settings({})
     assert settings.store is None
+    assert (settings.host, settings.port) == ("0.0.0.0", 8080)
     assert settings.secrets == Path("/var/openfaas/secrets")
     assert (settings.lease_s, settings.refresh_s, settings.max_body_mb) == (60, 15, 20)
     assert settings.workers == min(cores(), 4)
@@ -27,26 +36,31 @@ def test_an_empty_variable_counts_as_not_set():
     assert read_settings({"SABUESO_LEASE_S": " "}).lease_s == 60
 
 
-def test_all_mistakes_are_told_together_each_with_its_name_and_value():
+def test_all_mistakes_are_reported_together_with_name_value_and_meaning():
     wrong = {
         "SABUESO_STORE": "relative/folder",
         "SABUESO_LEASE_S": "soon",
         "SABUESO_MAX_BODY_MB": "-1",
         "SABUESO_CALLS": "0",
+        "PORT": "70000",
+        "SABUESO_BUDGET_S": "pets=long",
         "MLFLOW_TRACKING_URI": "mlflow:5000",
         "SABUESO_SCRATCH": "here",
         "SABUESO_TRIGGER": "perhaps",
     }
-    with pytest.raises(WrongSettings) as caught:
+    with pytest.raises(WrongSettings) as refused:
         read_settings(wrong)
-    assert {error.field for error in caught.value.errors} == set(wrong)
+    details = {error.field: error.detail for error in refused.value.errors}
+    assert details.keys() == wrong.keys()
+    meanings = {name: meaning for one in SETTINGS.values() for name, meaning in variables(one).items()}
     for name, value in wrong.items():
-        assert name in caught.value.detail
-        assert repr(value) in caught.value.detail
+        assert repr(value) in details[name]
+        assert meanings[name] in details[name]
+        assert f"{name}: {details[name]}" in refused.value.detail
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "0", "1e10", "ten"])
-def test_a_number_that_makes_no_sense_never_becomes_a_default(value):
+def test_a_wrong_number_never_becomes_the_default(value):
     with pytest.raises(WrongSettings, match="SABUESO_REFRESH_S"):
         read_settings({"SABUESO_REFRESH_S": value})
 
@@ -57,11 +71,11 @@ def test_a_store_is_an_absolute_folder_or_a_bucket(value):
         read_settings({"SABUESO_STORE": value})
 
 
-def test_urls_lose_the_slash_at_their_end():
+def test_a_trailing_slash_of_a_url_is_removed():
     assert read_settings({"MLFLOW_TRACKING_URI": "http://mlflow:5000/"}).mlflow_uri == "http://mlflow:5000"
 
 
-def test_a_secret_is_read_when_used_so_that_an_update_shows_at_once(tmp_path):
+def test_an_updated_secret_takes_effect_at_once(tmp_path):
     settings = read_settings({"SABUESO_SECRETS": str(tmp_path)})
     (tmp_path / "train-token").write_text("first\n")
     assert settings.secret("train-token") == "first"
@@ -70,24 +84,80 @@ def test_a_secret_is_read_when_used_so_that_an_update_shows_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, " \n"])
-def test_a_missing_or_empty_secret_is_told_with_its_path(tmp_path, content):
+def test_an_error_about_a_missing_or_empty_secret_has_its_path(tmp_path, content):
     if content is not None:
         (tmp_path / "bundle-key").write_text(content)
     with pytest.raises(WrongSettings, match=f"{tmp_path}/bundle-key"):
         read_settings({"SABUESO_SECRETS": str(tmp_path)}).secret("bundle-key")
 
 
-def test_a_function_that_needs_a_store_says_which_variable_is_missing():
+def test_a_function_without_its_store_is_refused_naming_the_variable():
     with pytest.raises(WrongSettings, match="SABUESO_STORE"):
-        read_settings({}).require_store()
+        FetchSettings.read({}).require_store()
 
 
-def test_every_variable_has_a_name_of_its_own_and_a_meaning():
-    assert len({variable.name for variable in VARIABLES}) == len({variable.field for variable in VARIABLES})
-    assert all(variable.meaning for variable in VARIABLES)
+@pytest.mark.parametrize("function", SETTINGS)
+def test_every_variable_has_a_meaning_and_one_field(function):
+    fields = [field for field in SETTINGS[function].model_fields.values() if field.alias is not None]
+    assert len({field.alias for field in fields}) == len(fields) > 0
+    assert all(variables(SETTINGS[function]).values())
 
 
-def test_what_pipeline_files_may_name_does_not_change_with_the_environment_it_came_from():
+def test_a_variable_that_functions_share_means_the_same_in_each():
+    meanings = {}
+    for settings in SETTINGS.values():
+        for name, meaning in variables(settings).items():
+            assert meanings.setdefault(name, meaning) == meaning
+
+
+def imported_files(package):
+    """server.py and the files of a function, with every file of common/ that they import."""
+    files, unread = set(), [FUNCTIONS / "server.py", *(FUNCTIONS / package).rglob("*.py")]
+    while unread:
+        file = unread.pop()
+        if file in files or not file.exists():
+            continue
+        files.add(file)
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("common"):
+                path = FUNCTIONS.joinpath(*node.module.split("."))
+                unread += [path.with_suffix(".py"), *(path / f"{name.name}.py" for name in node.names)]
+    return files
+
+
+def attributes_of(tree, *names):
+    """NAME of every `settings.NAME`, `x.settings.NAME` or `x._settings.NAME`."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            owner = node.value
+            name = owner.id if isinstance(owner, ast.Name) else owner.attr if isinstance(owner, ast.Attribute) else ""
+            if name in names:
+                found.add(node.attr)
+    return found
+
+
+@pytest.mark.parametrize("function", SETTINGS)
+def test_a_function_s_settings_hold_only_what_its_code_reads(function):
+    files = imported_files(function)
+    read = set().union(*(attributes_of(ast.parse(file.read_text()), "settings", "_settings") for file in files))
+    # A property or method that is read reads fields in turn.
+    methods = {
+        node.name: attributes_of(node, "self")
+        for file in (FUNCTIONS / "common" / "settings.py", FUNCTIONS / function / "settings.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    }
+    pending = list(read)
+    while pending:
+        new = methods.get(pending.pop(), set()) - read
+        read |= new
+        pending += new
+    held = {name for name, field in SETTINGS[function].model_fields.items() if field.alias is not None}
+    assert held - read == set()
+
+
+def test_settings_keep_a_copy_of_the_environment():
     environment = {"PETS_SOURCE": "/one"}
     settings = read_settings(environment)
     environment["PETS_SOURCE"] = "/two"
@@ -99,7 +169,7 @@ def test_what_pipeline_files_may_name_does_not_change_with_the_environment_it_ca
     [("", 100, 100), ("30", 30, 30), ("pets=300,covertype=60", 300, 60), ("pets=5", 5, 100)],
 )
 def test_a_training_budget_is_for_every_pipeline_or_for_one(raw, pets, covertype):
-    settings = read_settings({"SABUESO_BUDGET_S": raw})
+    settings = TrainSettings.read({"SABUESO_BUDGET_S": raw})
     assert (settings.budget_s("pets", 100), settings.budget_s("covertype", 100)) == (pets, covertype)
 
 
@@ -107,11 +177,11 @@ def test_a_training_budget_is_for_every_pipeline_or_for_one(raw, pets, covertype
     ("raw", "pets", "covertype"), [("", None, None), ("3", 3, 3), ("pets=4,covertype=2", 4, 2), ("pets=5", 5, None)]
 )
 def test_a_number_of_epochs_is_for_every_pipeline_or_for_one(raw, pets, covertype):
-    settings = read_settings({"SABUESO_EPOCHS": raw})
+    settings = TrainSettings.read({"SABUESO_EPOCHS": raw})
     assert (settings.epochs("pets"), settings.epochs("covertype")) == (pets, covertype)
 
 
-def test_readiness_tells_the_deployment_that_it_belongs_to(make_settings):
+def test_readiness_names_the_deployment(make_settings):
     settings = make_settings("flowers", SABUESO_DEPLOYMENT="the-newest")
-    told = make_app("classify", settings, {}).test_client().get("/readyz").json
-    assert told == {"status": "ok", "deployment": "the-newest"}
+    answer = make_app("classify", settings, {}).test_client().get("/readyz").json
+    assert answer == {"status": "ok", "deployment": "the-newest"}

@@ -1,4 +1,4 @@
-"""A program that is stopped in the very moment in which it starts another leaves none behind."""
+"""A program that is stopped while it starts a child process still stops the child."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 
 from conftest import HERE, wait_until
 
-# Starting a process takes until the file `go` is there; it writes its id to the file `pid` before that.
+# Popen returns only once the file `go` exists; by then the child has written its id to the file `pid`.
 SLOWLY = """
 import signal, subprocess, sys, time
 from pathlib import Path
@@ -43,7 +43,7 @@ HANG = '#!/bin/sh\necho "$$" > pid.part && mv pid.part pid\nexec sleep 600\n'
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("program", [LOCAL, BACKUPS], ids=["local", "backups"])
-def test_nothing_is_left_behind(tmp_path: Path, program: str, number: signal.Signals) -> None:
+def test_the_child_process_is_stopped(tmp_path: Path, program: str, number: signal.Signals) -> None:
     (tmp_path / "mariadb").write_text(HANG)
     (tmp_path / "mariadb").chmod(0o755)
     root = HERE.parent
@@ -54,6 +54,6 @@ def test_nothing_is_left_behind(tmp_path: Path, program: str, number: signal.Sig
     wait_until((tmp_path / "pid").exists)
     process.send_signal(number)
     (tmp_path / "go").touch()
-    _, told = process.communicate(timeout=60)
-    assert "KeyboardInterrupt" in told
+    _, errors = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in errors
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()

@@ -1,4 +1,4 @@
-"""One tick over all pipelines: what goes wrong with one, or beside it, keeps no data from the others."""
+"""One tick over all pipelines: the problem of one pipeline stops no other."""
 
 import json
 import logging
@@ -6,44 +6,47 @@ import logging
 import pytest
 from flask import Flask
 
-from common.executions import begin
-from common.leases import acquire
+from common.storage import keys
+from common.storage.executions import begin
+from common.storage.leases import acquire
+from common.storage.training_record import TrainingRecord
 from fetch_batch.app import create_app
+from fetch_batch.record import FetchRecord
 from flowers import draw_folders, flower_rows, write_csv
-from train.launch import FIRST
+
+
+class Calls(list):
+    """The pipelines for which train was called; `url` is the gateway's."""
+
+    url = ""
 
 
 @pytest.fixture
-def asked(serve):
-    """The pipelines for which train was asked; `url` is the gateway's."""
-
-    class Asked(list):
-        url = ""
-
-    gateway, found = Flask(__name__), Asked()
+def train_calls(serve):
+    gateway, calls = Flask(__name__), Calls()
 
     @gateway.post("/function/train/<name>")
     def train(name):
-        found.append(name)
+        calls.append(name)
         return {}, 202
 
-    found.url = serve(gateway).url
-    return found
+    calls.url = serve(gateway).url
+    return calls
 
 
 @pytest.fixture
-def client(make_settings, store, asked, tmp_path):
-    """Of flowers a second tick finds the whole source stored, and enough of it to train on; of pets too little."""
+def make_client(make_settings, store, train_calls, tmp_path):
+    """After the first tick all data are stored: of flowers enough to train, of pets too few."""
 
     def make(**environment):
-        more = {
+        defaults = {
             "FLOWERS_SOURCE": write_csv(tmp_path / "flowers.csv", flower_rows(30)),
             "PETS_SOURCE": draw_folders(tmp_path / "pets", 2),
-            "OPENFAAS_URL": asked.url,
+            "OPENFAAS_URL": train_calls.url,
             "SABUESO_TRIGGER": "on",
             "SABUESO_MIN_INTERVAL_S": "0.000001",
         }
-        return create_app(make_settings("flowers", "pets", **{**more, **environment}), store).test_client()
+        return create_app(make_settings("flowers", "pets", **{**defaults, **environment}), store).test_client()
 
     return make
 
@@ -54,59 +57,59 @@ def tick(client):
     return answer.json["results"]
 
 
-def test_a_missing_token_is_told_with_its_path_and_keeps_no_pipeline_from_its_data(client, secrets, asked, caplog):
+def test_a_missing_train_token_is_reported_and_all_data_are_collected(make_client, secrets, train_calls, caplog):
     caplog.set_level(logging.INFO, "sabueso")
     (secrets / "train-token").unlink()
-    client = client()
+    client = make_client()
     assert [result["stored"] for result in tick(client)] == [1, 4]
     flowers, pets = tick(client)
     assert (flowers["status"], pets["status"]) == ("complete", "complete")
-    told = f"no readable file {secrets}/train-token"
-    assert flowers["training"].startswith("30 examples and no version yet: train was not asked: train-token: ")
-    assert told in flowers["training"]
-    assert "Make that secret" in flowers["training"]
-    log = [record.facts for record in caplog.records if record.message == "asked train"]
-    assert [(facts["pipeline"], told in facts["outcome"]) for facts in log] == [("flowers", True)]
+    missing = f"no readable file {secrets}/train-token"
+    assert flowers["training"].startswith("30 examples and no version yet: train was not called: train-token: ")
+    assert missing in flowers["training"]
+    assert "Create that secret" in flowers["training"]
+    log = [record.facts for record in caplog.records if record.message == "called train"]
+    assert [(facts["pipeline"], missing in facts["outcome"]) for facts in log] == [("flowers", True)]
     (secrets / "train-token").write_text("the-train-token")
     tick(client)
-    assert asked == ["flowers"]
+    assert train_calls == ["flowers"]
 
 
-def test_a_source_on_s3_without_a_key_keeps_no_pipeline_from_its_data(client):
-    flowers, pets = tick(client(FLOWERS_SOURCE="s3://elsewhere/flowers"))
+def test_an_s3_source_without_a_key_does_not_stop_other_pipelines(make_client):
+    flowers, pets = tick(make_client(FLOWERS_SOURCE="s3://elsewhere/flowers"))
     assert flowers["status"] == "source-unavailable"
     assert "s3-access-key: no readable file" in flowers["message"]
     assert pets["stored"] == 4
 
 
-def test_a_fetch_that_ends_its_record_while_the_next_one_closes_it_stops_nothing(client, store, monkeypatch):
-    slow = begin(store, "flowers", "fetch-batch", {"status": None, "message": ""})
-    put, closings = store.put, []
+def test_a_slow_fetch_that_ends_while_the_next_closes_its_record_stops_nothing(make_client, store, monkeypatch):
+    slow = begin(store, "flowers", FetchRecord.new(lease="a nonce"))
+    put, closing_writes = store.put, []
 
     def put_late(key, body, **condition):
-        if key == slow.key and not closings:
-            closings.append(body)
+        if key == slow.key and not closing_writes:
+            closing_writes.append(body)
             slow.end("finished", status="collected")
         return put(key, body, **condition)
 
     monkeypatch.setattr(store, "put", put_late)
-    assert [result["stored"] for result in tick(client())] == [1, 4]
-    assert json.loads(closings[0])["state"] == "interrupted"
+    assert [result["stored"] for result in tick(make_client())] == [1, 4]
+    assert json.loads(closing_writes[0])["state"] == "interrupted"
     assert json.loads(store.get(slow.key).body)["state"] == "finished"
 
 
 @pytest.mark.parametrize(
-    ("state", "wanted"), [(None, []), ("running", []), ("interrupted", ["flowers"]), ("finished", [])]
+    ("state", "called"), [(None, []), ("running", []), ("interrupted", ["flowers"]), ("finished", [])]
 )
-def test_a_training_that_has_ended_is_judged_by_its_record_even_before_it_gives_its_lease_back(
-    client, store, asked, state, wanted
+def test_the_record_of_an_ended_training_counts_although_its_lease_is_held(
+    make_client, store, train_calls, state, called
 ):
-    client = client()
+    client = make_client()
     tick(client)
-    acquire(store, "jobs/flowers/train.json", "train flowers", 60)
+    acquire(store, keys.lease("flowers", "train"), "train flowers", 60)
     if state is not None:
-        record = begin(store, "flowers", "train", {**FIRST, "examples": 30})
+        execution = begin(store, "flowers", TrainingRecord.new(examples=30))
         if state != "running":
-            record.end(state)
+            execution.end(state)
     tick(client)
-    assert asked == wanted
+    assert train_calls == called

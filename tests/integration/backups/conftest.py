@@ -1,4 +1,4 @@
-"""Two deployments of their own for scripts/backup and scripts/restore: one with data in it, one empty."""
+"""Two deployments for scripts/backup and scripts/restore: one with data, one empty."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from backup_site import Site
 from conftest import wait_until
 from servers import Minio, Mysql
 
-# Scripts for `stand_in`. WAIT % gate: works once that file is there.
-# HANG % (word, file): where an argument has the word, writes its id and arguments to the file, and then does nothing.
+# Scripts for `stand_in`. WAIT % gate: waits for that file, then works.
+# HANG % (word, file): if an argument contains the word, writes its id and arguments to the file, then hangs.
 WAIT = '[ "$1" = --version ] || while [ ! -e %s ]; do sleep 0.05; done; exec "$real" "$@"'
 HANG = '[ "$1" = --version ] || case "$*" in *%s*) echo "$$ $*" > %s; exec sleep 600;; esac; exec "$real" "$@"'
 
@@ -27,7 +27,7 @@ def make_site(home: Path) -> Site:
 
 @pytest.fixture(scope="session")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A deployment with data in it; tests leave them as they are."""
+    """A deployment with data, which tests do not change."""
     site = make_site(tmp_path_factory.mktemp("full"))
     site.fill()
     yield site
@@ -43,7 +43,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def empty(other: Site) -> Site:
-    """Other servers, with nothing in them."""
+    """Other servers, empty."""
     other.empty()
     return other
 
@@ -52,20 +52,20 @@ def empty(other: Site) -> Site:
 def made(full: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A backup of `full`."""
     folder = tmp_path_factory.mktemp("made") / "new" / "backup"
-    code, told = full.run("backup", folder)
-    assert code == 0, told
+    code, output = full.run("backup", folder)
+    assert code == 0, output
     return folder
 
 
 @pytest.fixture
 def copy(made: Path, tmp_path: Path) -> Path:
-    """The same, to be damaged."""
+    """A copy to damage."""
     return shutil.copytree(made, tmp_path / "copy")
 
 
 @pytest.fixture
 def stand_in(tmp_path: Path) -> Callable[..., Path]:
-    """A folder with a program that does something else before, or instead of, what it should."""
+    """A folder with a program that replaces or wraps a real one."""
 
     def make(name: str, script: str) -> Path:
         folder = tmp_path / "programs"
@@ -78,7 +78,7 @@ def stand_in(tmp_path: Path) -> Callable[..., Path]:
 
 
 def begun(file: Path) -> str:
-    """The id of the program that hangs (HANG), as soon as it does."""
+    """Wait for the program that hangs (HANG); its process id."""
     wait_until(lambda: file.exists() and "\n" in file.read_text(), 60)
     return file.read_text().split()[0]
 

@@ -1,4 +1,4 @@
-"""scripts/backup and scripts/restore where MLflow's database is PostgreSQL."""
+"""scripts/backup and scripts/restore with MLflow's database in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def do(server: Postgres, database: str, sql: str, values: tuple[Any, ...] | None
 
 
 def uri(server: Postgres, database: str, password: str = "") -> str:
-    # The name inside the network of compose; from here it is the two options.
+    # The host name in compose's network; the two options replace it here.
     return f"postgresql+psycopg2://mlflow:{quote(password or server.password, safe='')}@postgres:5432/{database}"
 
 
@@ -61,19 +61,19 @@ def test_postgresql_is_copied_and_restored_like_mysql(postgres: Postgres, empty:
     for store, bodies in objects.items():
         empty.put(store, bodies)
     backup = tmp_path / "backup"
-    code, told = empty.run("backup", backup, *where, MLFLOW_BACKEND_STORE_URI=uri(postgres, "filled"))
-    assert (code, postgres.password in told) == (0, False), told
-    assert "5 rows of 2 tables" in told
+    code, output = empty.run("backup", backup, *where, MLFLOW_BACKEND_STORE_URI=uri(postgres, "filled"))
+    assert (code, postgres.password in output) == (0, False), output
+    assert "5 rows of 2 tables" in output
     empty.empty()
-    code, told = empty.run("restore", backup, *where, MLFLOW_BACKEND_STORE_URI=uri(postgres, "filled"))
-    assert (code, "holds tables (3)" in told) == (1, True), told
-    code, told = empty.run("restore", backup)
-    assert (code, "The backup is of postgresql, and the settings name mysql" in told) == (1, True), told
+    code, output = empty.run("restore", backup, *where, MLFLOW_BACKEND_STORE_URI=uri(postgres, "filled"))
+    assert (code, "has 3 tables" in output) == (1, True), output
+    code, output = empty.run("restore", backup)
+    assert (code, "The backup is of postgresql, but the settings name mysql" in output) == (1, True), output
     wrong = uri(postgres, "fresh", "wrong")
-    code, told = empty.run("restore", backup, *where, MLFLOW_BACKEND_STORE_URI=wrong)
-    assert (code, "authentication failed" in told) == (1, True), told
-    code, told = empty.run("restore", backup, *where, MLFLOW_BACKEND_STORE_URI=uri(postgres, "fresh"))
-    assert (code, postgres.password in told) == (0, False), told
+    code, output = empty.run("restore", backup, *where, MLFLOW_BACKEND_STORE_URI=wrong)
+    assert (code, "authentication failed" in output) == (1, True), output
+    code, output = empty.run("restore", backup, *where, MLFLOW_BACKEND_STORE_URI=uri(postgres, "fresh"))
+    assert (code, postgres.password in output) == (0, False), output
     assert empty.objects() == objects
     for table in ("experiments", '"a Run"', "nothing_yet"):
         whole = f"SELECT * FROM {table} ORDER BY id"  # noqa: S608

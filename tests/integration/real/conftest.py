@@ -1,4 +1,4 @@
-"""One system on real servers for all tests of this folder: they run in the order of their files, and it grows."""
+"""One system on real servers for all tests of this folder, which run in the order of their files."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from deployed import Deployed
 
 @pytest.fixture(scope="session")
 def source() -> Iterator[Source]:
-    found = Source()
-    served = Served(found.app)
-    found.url = served.url
-    yield found
+    source = Source()
+    served = Served(source.app)
+    source.url = served.url
+    yield source
     served.stop()
 
 
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory, source: Source) -> Iterator[Deployed]:
     """Running servers and functions, nothing collected yet."""
-    found = Deployed(tmp_path_factory.mktemp("deployed"), COVERTYPE_API_URL=source.url)
+    system = Deployed(tmp_path_factory.mktemp("deployed"), COVERTYPE_API_URL=source.url)
     try:
-        yield found.start()
+        yield system.start()
     finally:
-        found.stop()
+        system.stop()
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def collected(deployed: Deployed) -> Deployed:
 
 @pytest.fixture
 def trained(collected: Deployed) -> Deployed:
-    """With two versions at least, one of them serving."""
+    """With at least two versions, one of them serving."""
     while len(versions(collected)) < 2:
         collected.wait_for_end(collected.train())
-    collected.wait_for("classify/covertype", lambda one: one["model"]["version"], "served a champion")
+    collected.wait_for("classify/covertype", lambda card: card["model"]["version"], "served a champion")
     return collected

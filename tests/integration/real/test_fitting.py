@@ -1,4 +1,4 @@
-"""The whole way, then each service stopped in the middle of a training."""
+"""From collection to prediction, then each service stopped during a training."""
 
 from __future__ import annotations
 
@@ -13,20 +13,32 @@ import pytest
 import requests
 from mlflow.entities import LoggedModelStatus
 
+import train.tracking.run
 from asking import as_train, classify, row_of, versions
-from common.executions import history
-from common.pipelines import pick, read_pipelines
+from common.pipeline_files import read_pipelines
+from common.pipelines import pick
+from common.storage.executions import newest
+from common.storage.training_record import TrainingRecord
 from conftest import wait_until
-from deployed import LEASE_S, Deployed
-from train.report.tracking import Tracking
+from deployed import LEASE_S, Deployed, Function
+from train.registry import VersionRegistry
+from train.settings import TrainSettings
+from train.tracking.run import TrackedRun
+from train.training_key import TrainingKey
+from train.version_tags import RunTags
 
 pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 
-def test_the_whole_way_on_real_servers(collected: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+def epochs_in(record: Any) -> list[int]:
+    """The epoch that the stage of a training names, if it names one."""
+    return [int(number) for number in re.findall(r"epoch (\d+) of", record["stage"])]
+
+
+def test_a_collection_is_trained_and_served(collected: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     record = collected.wait_for_end(collected.train(force=False))
     assert (record["state"], record["decision"], record["version"]) == ("finished", "promoted", "1")
-    card = collected.wait_for("classify/covertype", lambda one: one["model"]["version"] == "1", "served version 1")
+    card = collected.wait_for("classify/covertype", lambda card: card["model"]["version"] == "1", "served version 1")
     assert card["snapshot"] == record["snapshot"]
     answer = classify(collected, row_of(collected))
     assert (answer.status_code, answer.json()["model"]["version"]) == (200, "1")
@@ -36,20 +48,20 @@ def test_the_whole_way_on_real_servers(collected: Deployed, monkeypatch: pytest.
     assert collected.wait_for_end(collected.train(force=False))["decision"] == "skipped"
 
 
-def test_mysql_stopped_during_a_training_costs_no_metric_and_makes_no_second_version(
+def test_mysql_stopped_during_a_training_loses_no_metric_and_makes_no_second_version(
     collected: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = len(versions(collected))
     identity = collected.train()
-    collected.wait_for("train/covertype", lambda one: one["stage"].startswith("epoch"), "fitted")
+    collected.wait_for("train/covertype", lambda record: record["stage"].startswith("epoch"), "fitted")
     collected.mysql.stop()
     epochs = {0}
 
-    def waits(one: Any) -> bool:
-        epochs.update(int(number) for number in re.findall(r"epoch (\d+) of", one["stage"]))
-        return "its database does not answer" in one["reason"]
+    def waits(record: Any) -> bool:
+        epochs.update(epochs_in(record))
+        return "its database does not answer" in record["reason"]
 
-    collected.wait_for("train/covertype", waits, "said it waits")
+    collected.wait_for("train/covertype", waits, "reported that it waits")
     assert collected.get("train/covertype")["state"] == "running"
     collected.mysql.start()
     record = collected.wait_for_end(identity)
@@ -57,16 +69,16 @@ def test_mysql_stopped_during_a_training_costs_no_metric_and_makes_no_second_ver
     assert "waiting" not in record["reason"]
     assert len(versions(collected)) == before + 1
     client = as_train(collected, monkeypatch)
-    steps = [one.step for one in client.get_metric_history(record["run_id"], "tune_accuracy")]
+    steps = [metric.step for metric in client.get_metric_history(record["run_id"], "tune_accuracy")]
     assert "metrics are kept for later" in collected.job_log()
     assert sorted(steps) == list(range(1, len(steps) + 1))
     assert len(steps) >= max(epochs) >= 1
 
 
-def test_minio_away_during_a_fit_for_longer_than_the_lease_does_not_stop_it(collected: Deployed) -> None:
+def test_minio_down_for_longer_than_the_lease_does_not_stop_a_fit(collected: Deployed) -> None:
     before = len(versions(collected))
     identity = collected.train()
-    collected.wait_for("train/covertype", lambda one: one["stage"].startswith("epoch"), "fitted")
+    collected.wait_for("train/covertype", lambda record: record["stage"].startswith("epoch"), "fitted")
     collected.minio.stop(signal.SIGKILL)
     time.sleep(LEASE_S + 2)
     wait_until(lambda: "can't be used" in collected.job_log(), 120)
@@ -78,12 +90,12 @@ def test_minio_away_during_a_fit_for_longer_than_the_lease_does_not_stop_it(coll
     assert len(versions(collected)) == before + 1
 
 
-def test_minio_stopped_in_the_middle_of_an_artifact_upload_leaves_one_whole_version(
+def test_minio_stopped_during_an_upload_leaves_one_complete_version(
     collected: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = len(versions(collected))
     identity = collected.train()
-    collected.wait_for("train/covertype", lambda one: one["stage"] == "registering", "registered", 240)
+    collected.wait_for("train/covertype", lambda record: record["stage"] == "registering", "registered", 240)
     collected.minio.stop(signal.SIGKILL)
     wait_until(lambda: "can't be used" in collected.job_log(), 60)
     collected.minio.start()
@@ -93,33 +105,37 @@ def test_minio_stopped_in_the_middle_of_an_artifact_upload_leaves_one_whole_vers
     client = as_train(collected, monkeypatch)
     experiment = client.get_run(record["run_id"]).info.experiment_id
     models = client.search_logged_models([experiment], filter_string=f"source_run_id = '{record['run_id']}'")
-    assert [one.status for one in models] == [LoggedModelStatus.READY]
+    assert [model.status for model in models] == [LoggedModelStatus.READY]
     assert collected.post("train/covertype/promote", {"version": int(record["version"])}).status_code == 200
     collected.wait_for(
-        "classify/covertype", lambda one: one["model"]["version"] == record["version"], "served the new version"
+        "classify/covertype", lambda card: card["model"]["version"] == record["version"], "served the new version"
     )
 
 
+def set_environment(function: Function, **environment: str) -> None:
+    """Restart a function with other settings."""
+    function.stop()
+    function.environment |= environment
+    function.start()
+
+
 @pytest.mark.parametrize("stage", ["epoch", "exporting"])
-def test_a_job_that_gives_up_waiting_is_taken_up_without_fitting_again(
+def test_a_job_that_gave_up_is_resumed_without_repeating_epochs(
     collected: Deployed, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    train = collected.functions["train"]
-    train.stop()
-    patient = train.environment.get("SABUESO_PATIENCE_S", "")
-    train.environment["SABUESO_PATIENCE_S"] = "1"
-    train.start()
+    function = collected.functions["train"]
+    set_environment(function, SABUESO_RETRY_S="1")
     before = len(versions(collected))
     identity = collected.train()
-    collected.wait_for("train/covertype", lambda one: one["stage"].startswith(stage), f"came to {stage}", 240)
+    collected.wait_for("train/covertype", lambda record: record["stage"].startswith(stage), f"reached {stage}", 240)
     collected.mlflow.stop()
     epochs = {0}
 
-    def ended(one: Any) -> bool:
-        epochs.update(int(number) for number in re.findall(r"epoch (\d+) of", one["stage"]))
-        return one["id"] == identity and one["state"] != "running"
+    def has_ended(record: Any) -> bool:
+        epochs.update(epochs_in(record))
+        return bool(record["id"] == identity and record["state"] != "running")
 
-    record = collected.wait_for("train/covertype", ended, "ended")
+    record = collected.wait_for("train/covertype", has_ended, "ended")
     assert (record["state"], record["decision"]) == ("interrupted", None)
     assert "MLflow" in record["reason"]
     collected.mlflow.start()
@@ -129,38 +145,39 @@ def test_a_job_that_gives_up_waiting_is_taken_up_without_fitting_again(
     assert len(versions(collected)) == before + 1
     client = as_train(collected, monkeypatch)
     for name in ("train_loss", "tune_log_loss", "tune_accuracy"):
-        steps = [one.step for one in client.get_metric_history(again["run_id"], name)]
-        assert sorted(steps) == list(range(1, len(steps) + 1))  # no epoch was done twice
-        assert len(steps) >= max(epochs)  # and none was lost
+        steps = [metric.step for metric in client.get_metric_history(again["run_id"], name)]
+        assert sorted(steps) == list(range(1, len(steps) + 1))  # no epoch was repeated
+        assert len(steps) >= max(epochs)  # no epoch was lost
     assert "figures/learning_curves.png" in [file.path for file in client.list_artifacts(again["run_id"], "figures")]
-    train.stop()
-    train.environment["SABUESO_PATIENCE_S"] = patient
-    train.start()
+    set_environment(function, SABUESO_RETRY_S="")
 
 
-def test_a_version_left_without_a_decision_is_judged_and_not_made_again(collected: Deployed) -> None:
+def delete_decision(deployed: Deployed, version: str) -> None:
+    tag = {"name": "covertype", "version": version, "key": "sabueso.decision"}
+    answer = deployed.accounts.call("admin", "DELETE", "mlflow/model-versions/delete-tag", json=tag)
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_version_without_a_decision_is_judged_and_not_trained_again(collected: Deployed) -> None:
     if not versions(collected):
         collected.wait_for_end(collected.train())
     before = versions(collected)
-    for one in before:
-        tag = {"name": "covertype", "version": one["version"], "key": "sabueso.decision"}
-        answer = collected.accounts.call("admin", "DELETE", "mlflow/model-versions/delete-tag", json=tag)
-        assert answer.status_code == 200, answer.text
+    for version in before:
+        delete_decision(collected, version.number)
     record = collected.wait_for_end(collected.train(force=False))
-    assert (record["state"], record["version"]) == ("finished", before[0]["version"])
+    assert (record["state"], record["version"]) == ("finished", before[0].number)
     after = versions(collected)
     assert len(after) == len(before)
-    assert after[0]["tags"]["sabueso.decision"] == record["decision"]
+    assert after[0].tags.decision == record["decision"]
 
 
-def test_a_forced_training_that_could_not_write_down_its_version_makes_no_second_one(collected: Deployed) -> None:
+def test_a_resumed_forced_training_makes_no_second_version(collected: Deployed) -> None:
     first = collected.wait_for_end(collected.train())
-    tag = {"name": "covertype", "version": first["version"], "key": "sabueso.decision"}
-    answer = collected.accounts.call("admin", "DELETE", "mlflow/model-versions/delete-tag", json=tag)
-    assert answer.status_code == 200, answer.text
+    delete_decision(collected, first["version"])
     with closing(collected.store()) as store:
-        [record] = history(store, "covertype", "train", most=1)
-        record.update(state="interrupted", version=None, decision=None, reason="the object store stayed away")
+        execution = newest(store, "covertype", TrainingRecord)
+        assert execution is not None
+        execution.update(state="interrupted", version=None, decision=None, reason="the object store stayed down")
     before = len(versions(collected))
     again = collected.wait_for_end(collected.train(force=False))
     assert (again["resumed_from"], again["state"], again["version"]) == (first["id"], "finished", first["version"])
@@ -168,25 +185,29 @@ def test_a_forced_training_that_could_not_write_down_its_version_makes_no_second
     assert len(versions(collected)) == before
 
 
-def test_a_version_is_registered_once_however_often_it_is_asked_for(
+def open_run(settings: TrainSettings, execution: str) -> TrackedRun:
+    pipeline = pick(read_pipelines(settings.pipelines), "covertype")
+    tags = RunTags("covertype", TrainingKey("a snapshot", "a fingerprint"), execution, "a commit")
+    return TrackedRun(pipeline, VersionRegistry(settings), settings, None, tags)
+
+
+def test_a_repeated_registration_returns_the_same_version(
     trained: Deployed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     as_train(trained, monkeypatch)
     count = len(versions(trained))
     settings = trained.settings("train")
-    oldest = versions(trained)[-1]  # its run was not taken up from another execution
-    pipeline = pick(read_pipelines(settings.pipelines), "covertype")
-    tags = {key: text for key, text in oldest["tags"].items() if key.startswith("sabueso.")}
-    tracking = Tracking(pipeline, settings, None, tags)
+    oldest = versions(trained)[-1]  # its run belongs to one execution alone
+    run = open_run(settings, str(oldest.tags.execution))
     try:
-        assert tracking.run_id == oldest["run_id"]  # found by its execution
-        assert tracking.register(tmp_path / "no bundle", [], tags, "") == oldest["version"]
+        assert run.run_id == oldest.run_id  # found by its execution
+        assert run.register(tmp_path / "no bundle", [], {}, "") == oldest.number
     finally:
-        tracking.end("FINISHED")
+        run.end("FINISHED")
     assert len(versions(trained)) == count
 
 
-def test_what_was_measured_is_in_mlflow_before_a_version_is(trained: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsent_metrics_reach_mlflow_before_a_version_does(trained: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     class Killed(BaseException):
         pass
 
@@ -197,15 +218,14 @@ def test_what_was_measured_is_in_mlflow_before_a_version_is(trained: Deployed, m
         raise Killed
 
     client = as_train(trained, monkeypatch)
-    settings, tags = trained.settings("train"), {"sabueso.execution": "measured"}
-    tracking = Tracking(pick(read_pipelines(settings.pipelines), "covertype"), settings, None, tags)
+    run = open_run(trained.settings("train"), "measured")
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(tracking.client, "log_batch", refuse)
-            tracking.metrics({"measured": 1.0})
-        monkeypatch.setattr(tracking, "_log_model", die)
+            patch.setattr(run.client, "log_batch", refuse)
+            run.log_metrics({"measured": 1.0})
+        monkeypatch.setattr(train.tracking.run, "log_model", die)
         with pytest.raises(Killed):
-            tracking.register(Path("no bundle"), [], tags, "")
-        assert client.get_run(tracking.run_id).data.metrics == {"measured": 1.0}
+            run.register(Path("no bundle"), [], {}, "")
+        assert client.get_run(run.run_id).data.metrics == {"measured": 1.0}
     finally:
-        tracking.end("FAILED")
+        run.end("FAILED")

@@ -1,4 +1,4 @@
-"""A backup of a system that works, restored into empty servers."""
+"""A backup restored into empty servers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.full]
 STORE = {"SABUESO_STORE": "s3://sabueso"}
 
 
-def test_a_backup_restored_into_empty_servers_gives_the_same_predictions_and_lineage(
+def test_a_restored_backup_gives_the_same_predictions_and_lineage(
     trained: Deployed, source: Source, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path_factory.mktemp("backup") / "today"
-    code, told = Site(trained.home, trained.minio, trained.mysql, STORE).run("backup", folder)
-    assert code == 0, told
+    code, output = Site(trained.home, trained.minio, trained.mysql, STORE).run("backup", folder)
+    assert code == 0, output
     rows = [dict(row_of(trained), Elevation=elevation) for elevation in range(2000, 3600, 100)]
     before = lineage(trained, rows, monkeypatch)
     home = tmp_path_factory.mktemp("restored")
@@ -28,10 +28,10 @@ def test_a_backup_restored_into_empty_servers_gives_the_same_predictions_and_lin
     try:
         restored.minio.start()
         restored.mysql.start()
-        code, told = Site(home, restored.minio, restored.mysql, STORE).run("restore", folder)
-        assert code == 0, told
+        code, output = Site(home, restored.minio, restored.mysql, STORE).run("restore", folder)
+        assert code == 0, output
         restored.start()
-        restored.wait_for("classify/covertype", lambda one: one["model"]["version"], "served its champion")
+        restored.wait_for("classify/covertype", lambda card: card["model"]["version"], "served its champion")
         assert lineage(restored, rows, monkeypatch) == before
         assert restored.wait_for_end(restored.train(force=False))["decision"] == "skipped"
     finally:
@@ -42,20 +42,20 @@ def lineage(deployed: Deployed, rows: list[dict[str, Any]], monkeypatch: pytest.
     """What must be the same after a restore: predictions, versions, runs, data sets, samples."""
     answer = requests.post(deployed.url("classify/covertype"), json=rows, timeout=60).json()
     client = as_train(deployed, monkeypatch)
-    found = versions(deployed)
-    runs = {one["version"]: client.get_run(one["run_id"]) for one in found}
+    registered = versions(deployed)
+    runs = {version.number: client.get_run(version.run_id) for version in registered}
     status, card = deployed.get("fetch-batch/covertype"), deployed.get("classify/covertype")
-    for told in (status, card):
-        del told["request_id"]
+    for body in (status, card):
+        del body["request_id"]
     return {
         "predictions": (answer["model"], answer["predictions"]),
         "card": card,
-        "versions": found,
+        "versions": registered,
         "runs": {
-            version: (run.data.params, run.data.metrics, run.data.tags, run.inputs.to_dictionary())
-            for version, run in runs.items()
+            number: (run.data.params, run.data.metrics, run.data.tags, run.inputs.to_dictionary())
+            for number, run in runs.items()
         },
-        "trainings": [one["id"] for one in deployed.get("train/covertype")["history"]],
+        "trainings": [record["id"] for record in deployed.get("train/covertype")["history"]],
         "fetch": status,
         "samples": samples(deployed),
     }
