@@ -17,14 +17,10 @@ import numpy as np  # noqa: E402
 
 from common.inference.bundle import NETWORK, Bundle  # noqa: E402
 from common.inference.contract import (  # noqa: E402
-    Contract,
     ContractColumn,
-    Label,
     PictureFeatures,
     RowFeatures,
-    SplitRule,
     Thresholds,
-    Title,
 )
 from common.inference.features import read_row  # noqa: E402
 from common.inference.network import Network  # noqa: E402
@@ -32,11 +28,14 @@ from common.inference.predictions import statuses  # noqa: E402
 from common.pipeline_files import read_pipelines  # noqa: E402
 from common.pipelines import Pipeline  # noqa: E402
 from flowers import as_record, draw, encode, flower_rows  # noqa: E402
+from train.export.make_bundle import Export  # noqa: E402
+from train.export.make_contract import make_contract  # noqa: E402
 from train.export.network import compare_network, write_golden, write_network  # noqa: E402
 from train.export.sign_bundle import sign_bundle  # noqa: E402
 from train.fit.novelty import nearest_label  # noqa: E402
 from train.fit.preprocessing import Preprocessing, prepare  # noqa: E402
 from train.statistics.metrics import evaluate  # noqa: E402
+from train.training_key import TrainingKey  # noqa: E402
 
 SIZE = 32
 KEY = "the-bundle-key"
@@ -73,26 +72,17 @@ def make_bundle(
     probabilities, novelty = Network(folder / NETWORK).predict(encoded)
     texts = statuses(probabilities, novelty, thresholds)
     metrics, per_class = evaluate(probabilities, labels, pipeline.label_values, texts)
-    contract = Contract(
-        pipeline=pipeline.name,
-        kind=pipeline.kind,
-        title=Title(**pipeline.title.model_dump()),
-        labels=[Label(value=one.value, en=one.en, es=one.es) for one in pipeline.labels],
-        target=pipeline.target.column,
-        columns=_columns(pipeline, raw, preprocessing),
-        features=preprocessing.features,
-        split=SplitRule(salt="sabueso-1", fractions=(0.7, 0.1, 0.2)),
-        temperature=1.0,
-        thresholds=thresholds,
-        metrics=metrics,
-        per_class=per_class,
-        snapshot="0" * 64,
-        settings_fingerprint="1" * 64,
+    contract = make_contract(
+        pipeline,
+        preprocessing.features,
+        Export(_columns(pipeline, raw, preprocessing), 1.0, thresholds, 0.0),
+        metrics,
+        per_class,
+        TrainingKey("0" * 64, "1" * 64),
         examples=len(raw),
         made_up=True,
-        trained_at="2026-01-01T00:00:00.000Z",
         git_commit="unknown",
-    )
+    ).model_copy(update={"trained_at": "2026-01-01T00:00:00.000Z"})
     sign_bundle(folder, contract, KEY)
     Bundle(folder, KEY).check_golden()
 

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from common.inference.bundle import Bundle
-from common.inference.contract import Contract, Interval, Label, Metrics, SplitRule, Title
+from common.inference.contract import Interval, Metrics
 from common.pipelines import Pipeline
 from common.storage.folder import FolderStore
 from train.export.make_bundle import make_bundle
+from train.export.make_contract import make_contract
 from train.export.sign_bundle import sign_bundle
 from train.fit.checkpoint import Checkpoint
 from train.fit.fit_network import fit_network
 from train.fit.fitted import FitOptions, fit_deadline
 from train.fit.preprocessing import Labelled
+from train.training_key import TrainingKey
 
 KEY = "the key of a test"
 NO_LIMIT_S = 3600.0
@@ -32,31 +34,23 @@ def fitted_bundle(pipeline: Pipeline, train: Labelled, tune: Labelled, epochs: i
     target = folder / "bundle"
     target.mkdir()
     export = make_bundle(pipeline, fitted, train, tune, target)
-    contract = Contract(
-        pipeline=pipeline.name,
-        kind=pipeline.kind,
-        title=Title(en=pipeline.title.en, es=pipeline.title.es),
-        labels=[Label(value=label.value, en=label.en, es=label.es) for label in pipeline.labels],
-        target=pipeline.target.column,
-        columns=export.columns,
-        features=fitted.preprocessing.features,
-        split=SplitRule(salt="a test", fractions=(0.8, 0.2)),
-        temperature=export.temperature,
-        thresholds=export.thresholds,
-        metrics=Metrics(
-            holdout_size=0,
-            accuracy=UNMEASURED,
-            macro_f1=UNMEASURED,
-            log_loss=UNMEASURED,
-            calibration_error=UNMEASURED,
-        ),
-        per_class=[],
-        snapshot="0" * 64,
-        settings_fingerprint="1" * 64,
+    metrics = Metrics(
+        holdout_size=0,
+        accuracy=UNMEASURED,
+        macro_f1=UNMEASURED,
+        log_loss=UNMEASURED,
+        calibration_error=UNMEASURED,
+    )
+    contract = make_contract(
+        pipeline,
+        fitted.preprocessing.features,
+        export,
+        metrics,
+        [],
+        TrainingKey("0" * 64, "1" * 64),
         examples=len(train[0]) + len(tune[0]),
         made_up=True,
         git_commit="unknown",
-        trained_at="2026-01-01T00:00:00.000Z",
     )
     sign_bundle(target, contract, KEY)
     return Bundle(target, KEY)

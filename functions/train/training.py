@@ -11,12 +11,13 @@ from pathlib import Path
 
 from common.errors import AlreadyRunning, BundleRefused, RegistryUnavailable, Unavailable
 from common.inference.bundle import NETWORK, Bundle
-from common.inference.contract import Contract, Label, SplitRule, Title
+from common.inference.contract import Contract
 from common.inference.network import Network
 from common.json_types import JsonObject
-from common.timestamps import timestamp
+from common.logging import log
 from train.context import TrainingContext
 from train.export.make_bundle import make_bundle
+from train.export.make_contract import make_contract
 from train.export.sign_bundle import sign_bundle
 from train.fit.checkpoint import Checkpoint
 from train.fit.fit_network import fit_network
@@ -25,7 +26,7 @@ from train.fit.weight_file import fetch_weights
 from train.fit.workspace import prepare_workspace
 from train.gate.decide import decide
 from train.registry import ModelVersion
-from train.snapshot import FRACTIONS, SALT, Examples, Split
+from train.snapshot import Examples, Split
 from train.tracking.dataset_input import dataset_input
 from train.tracking.evaluation import evaluate_holdout
 from train.tracking.page_text import about_model
@@ -37,7 +38,6 @@ from train.training_key import TrainingKey
 from train.verdict import Verdict
 from train.version_tags import RunTags, result_tags, verdict_tags
 
-LOG = logging.getLogger("sabueso.train")
 # Progress at the begin and the end of the fit.
 FIT_BEGIN, FIT_END = 0.05, 0.85
 
@@ -89,7 +89,7 @@ def judge_registered(context: TrainingContext, examples: Examples, version: Mode
             bundle = Bundle(serving, context.settings.secret("bundle-key"))
             bundle.check_golden()
         except BundleRefused as error:
-            LOG.warning("version %s has no decision and can't serve: %s", number, error.detail)
+            log("undecided version refused", logging.WARNING, pipeline=name, version=number, why=error.detail)
             return False
         verdict = decide(context, examples, bundle, number, Path(scratch))
     key = TrainingKey(version.tags.snapshot or "", version.tags.settings_fingerprint or "")
@@ -162,25 +162,16 @@ def _export(
     values = {name: interval.value for name, interval in metrics.intervals().items()}
     run.log_metrics({**values, "export_difference": export.difference, "temperature": export.temperature})
     context.begin_stage("registering", 0.94, metrics=values)
-    contract = Contract(
-        pipeline=pipeline.name,
-        kind=pipeline.kind,
-        title=Title(en=pipeline.title.en, es=pipeline.title.es),
-        labels=[Label(value=label.value, en=label.en, es=label.es) for label in pipeline.labels],
-        target=pipeline.target.column,
-        columns=export.columns,
-        features=fitted.preprocessing.features,
-        split=SplitRule(salt=SALT, fractions=FRACTIONS),
-        temperature=export.temperature,
-        thresholds=export.thresholds,
-        metrics=metrics,
-        per_class=per_class,
-        snapshot=key.snapshot,
-        settings_fingerprint=key.settings_fingerprint,
+    contract = make_contract(
+        pipeline,
+        fitted.preprocessing.features,
+        export,
+        metrics,
+        per_class,
+        key,
         examples=len(examples.hashes),
         made_up=examples.made_up,
         git_commit=context.settings.git_commit,
-        trained_at=timestamp(),
     )
     return sign_bundle(serving, contract, context.settings.secret("bundle-key"))
 

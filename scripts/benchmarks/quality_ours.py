@@ -11,19 +11,19 @@ import numpy as np
 
 from benchmarks.quality_data import KEY, Data
 from common.inference.bundle import NETWORK, Bundle
-from common.inference.contract import Contract, Label, SplitRule, Title
+from common.inference.contract import Contract
 from common.inference.network import Network
 from common.inference.predictions import statuses
 from common.pipelines import Pipeline
 from common.storage.folder import FolderStore
-from common.timestamps import timestamp
 from train.export.make_bundle import Export, make_bundle
+from train.export.make_contract import make_contract
 from train.export.sign_bundle import sign_bundle
 from train.fit.checkpoint import Checkpoint
 from train.fit.fit_network import fit_network
 from train.fit.fitted import FitOptions, Fitted, fit_deadline
-from train.snapshot import FRACTIONS, SALT
 from train.statistics.metrics import evaluate
+from train.training_key import TrainingKey
 
 
 def fit(
@@ -58,23 +58,14 @@ def _contract(pipeline: Pipeline, fitted: Fitted, export: Export, train: Data, t
     probabilities, novelty = Network(folder / NETWORK).predict(fitted.preprocessing.encode(tune.inputs))
     answers = statuses(probabilities, novelty, export.thresholds)
     metrics, per_class = evaluate(probabilities, tune.labels, pipeline.label_values, answers)
-    return Contract(
-        pipeline=pipeline.name,
-        kind=pipeline.kind,
-        title=Title(en=pipeline.title.en, es=pipeline.title.es),
-        labels=[Label(value=label.value, en=label.en, es=label.es) for label in pipeline.labels],
-        target=pipeline.target.column,
-        columns=export.columns,
-        features=fitted.preprocessing.features,
-        split=SplitRule(salt=SALT, fractions=FRACTIONS),
-        temperature=export.temperature,
-        thresholds=export.thresholds,
-        metrics=metrics,
-        per_class=per_class,
-        snapshot="",
-        settings_fingerprint="",
+    return make_contract(
+        pipeline,
+        fitted.preprocessing.features,
+        export,
+        metrics,
+        per_class,
+        TrainingKey("", ""),
         examples=len(train.inputs) + len(tune.inputs),
         made_up=False,
         git_commit="unknown",
-        trained_at=timestamp(),
     )

@@ -24,6 +24,12 @@ def test_a_record_shows_progress_and_end(store):
     assert record.started <= record.ended
 
 
+def test_a_field_that_a_record_does_not_have_is_refused(store):
+    execution = begin(store, "flowers", TrainingRecord.new())
+    with pytest.raises(TypeError, match="progres"):
+        execution.update(progres=0.5)
+
+
 def test_a_record_that_another_process_ended_is_not_rewritten(store):
     execution = begin(store, "flowers", TrainingRecord.new())
     load(store, execution.key, TrainingRecord).end("interrupted")

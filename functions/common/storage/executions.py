@@ -67,7 +67,12 @@ class Execution(Generic[R]):
     _unconfirmed: list[bytes] = field(default_factory=list)
 
     def update(self, **changes: Json) -> None:
-        """Write the changes. Raises Conflict if another process ended this record, StoreUnavailable."""
+        """Write the changes. Raises Conflict if another process ended this record, StoreUnavailable.
+
+        Raises TypeError for a field that the record does not have: a document would ignore it.
+        """
+        if unknown := changes.keys() - type(self.record).model_fields.keys():
+            raise TypeError(f"{type(self.record).__name__} has no {', '.join(sorted(unknown))}")
         with self._lock:
             self.record = self.record.model_validate({**dict(self.record), **changes})
             body = self.record.encode()

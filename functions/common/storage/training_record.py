@@ -12,7 +12,7 @@ from common.storage.executions import ExecutionRecord
 class TrainingRecord(ExecutionRecord):
     """An execution of train. `received`: examples in the samples it read, as fetch-batch counts them.
 
-    `ancestors`: the executions that this one resumed, oldest first. `sizes`: examples by part of the split.
+    `ancestors`: the executions that this one resumed, oldest first. `sizes`: examples by split.
     """
 
     KIND: ClassVar[str] = "train"
