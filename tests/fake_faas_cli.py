@@ -1,4 +1,4 @@
-"""A faas-cli that keeps what it is told in the folder $FAKE_FAAS_CLI: each call as a line of calls.jsonl."""
+"""A faas-cli that records its calls in the folder $FAKE_FAAS_CLI, one line of calls.jsonl each."""
 
 import json
 import os

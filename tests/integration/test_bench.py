@@ -126,19 +126,19 @@ def test_classify_reports_all_its_figures(bundles: Path, tmp_path: Path) -> None
     given = ["--bundles", tmp_path / "bundles", "--key", KEY, "--pipelines", pipelines]
     done = bench("classify", *given, "--rounds", 1, "--seconds", 1, "--csv", 500, "--json", cwd=tmp_path)
     assert done.returncode in (0, 1), done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    report = json.loads(done.stdout.splitlines()[-1])
     for kind in ("image", "tabular"):
-        assert told["figures"][kind].keys() == WORKERS.keys()
-        for figures in told["figures"][kind].values():
+        assert report["figures"][kind].keys() == WORKERS.keys()
+        for figures in report["figures"][kind].values():
             assert figures["calls_per_s"] > 0 <= figures["cpu_ms"]
             assert 0 < figures["p50_ms"] <= figures["p99_ms"]
             assert figures["start_s"] > 0
             assert figures["pss_mb"] > 10
-    run = told["run"]
+    run = report["run"]
     assert (run["csv"]["rows"], run["csv"]["rows_per_s"] > 0, run["rounds"], run["seconds"]) == (500, True, 1, 1)
     assert {"cores", "cpu", "avx512", "bf16", "others"} <= run.keys()
-    assert told["left_out"] == {}
-    verdicts = [bar["verdict"] for bar in told["bars"]]
+    assert report["left_out"] == {}
+    verdicts = [bar["verdict"] for bar in report["bars"]]
     assert (len(verdicts), verdicts.count("not measured")) == (10, 4)  # no peer was asked for
     assert done.returncode == int("FAIL" in verdicts)
     assert "pictures: p99 / p50: " in done.stdout

@@ -153,7 +153,7 @@ def test_a_post_to_train_needs_a_token_which_goes_through(proxy: Nginx, path: st
 
 
 def test_what_a_client_says_about_itself_is_dropped(proxy: Nginx) -> None:
-    told = {
+    sent = {
         "X-Forwarded-For": "6.6.6.6",
         "X-Forwarded-Host": "evil.example",
         "X-Forwarded-Proto": "http",
@@ -164,7 +164,7 @@ def test_what_a_client_says_about_itself_is_dropped(proxy: Nginx) -> None:
         "X-Callback-Url": "http://evil.example/",
         "Proxy": "http://evil.example/",
     }
-    seen = call(proxy, "GET", "/function/classify/pets", headers=told).json()["headers"]
+    seen = call(proxy, "GET", "/function/classify/pets", headers=sent).json()["headers"]
     assert seen["x-forwarded-for"] == "127.0.0.1" and seen["x-forwarded-proto"] == "https"
     assert re.fullmatch(r"[0-9a-f]{32}", seen["x-request-id"]) and seen["x-call-id"] == seen["x-request-id"]
     gone = ("x-callback-url", "x-forwarded-host", "forwarded", "x-real-ip", "proxy")
@@ -285,8 +285,8 @@ def test_the_site_is_served_with_headers_that_it_works_with(proxy: Nginx) -> Non
     # The browser tests run with the page's own policy: the reverse proxy adds only what a page can't set itself.
     assert page.headers["Content-Security-Policy"] == f"{links.policy}; frame-ancestors 'none'"
     assert "unsafe" not in links.policy
-    told = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
-    assert {**told, "Server": "nginx"}.items() <= page.headers.items() and page.headers["ETag"]
+    expected = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
+    assert {**expected, "Server": "nginx"}.items() <= page.headers.items() and page.headers["ETag"]
     kinds = {".js": "javascript", ".css": "text/css", ".svg": "image/svg+xml"}
     for file in {*links.found, *(path.name for path in (ROOT / "static-site").glob("*.js"))}:
         answer = call(proxy, "GET", f"/{file}")

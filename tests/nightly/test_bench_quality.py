@@ -28,7 +28,7 @@ from train.snapshot import split_of
 from train.statistics.metrics import ideal_calibration_errors
 
 SCORED = {"accuracy", "macro_f1", "log_loss", "ece"}
-TOLD = SCORED | {"ece_ideal", "seconds", "peak_mb", "budget_s", "train", "tune", "test", "intervals", "seeds"}
+REPORTED = SCORED | {"ece_ideal", "seconds", "peak_mb", "budget_s", "train", "tune", "test", "intervals", "seeds"}
 COMMAND = [sys.executable, "-m", "benchmarks.quality"]
 
 
@@ -82,18 +82,18 @@ def test_the_figures_match_the_written_predictions(data: Path, tmp_path: Path, t
     assert "INSTEAD OF" in done.stdout
     assert any(line.startswith(f"ours - {peer}") for line in table)
     examples = expected_examples(data, form)
-    for model, told in found[task].items():
-        assert set(told) == TOLD
-        assert (told["budget_s"], list(told["seeds"])) == (2, ["1"])
-        assert told["peak_mb"] > 100
-        assert told["seconds"] > 0
-        assert (told["train"] + told["tune"], told["test"]) == (500 if form else 60, len(examples))
+    for model, result in found[task].items():
+        assert set(result) == REPORTED
+        assert (result["budget_s"], list(result["seeds"])) == (2, ["1"])
+        assert result["peak_mb"] > 100
+        assert result["seconds"] > 0
+        assert (result["train"] + result["tune"], result["test"]) == (500 if form else 60, len(examples))
         predictions, again = scored_again(tmp_path / "bench-quality" / f"{task}-{model}-1.csv")
         assert predictions == examples
-        assert {name: told[name] for name in SCORED} == pytest.approx(again, abs=2e-6)
-        for name, (low, high) in told["intervals"].items():
+        assert {name: result[name] for name in SCORED} == pytest.approx(again, abs=2e-6)
+        for name, (low, high) in result["intervals"].items():
             assert low <= high, name
-        assert f"{told['accuracy']:.4f}" in done.stdout
+        assert f"{result['accuracy']:.4f}" in done.stdout
 
 
 def expected_examples(data: Path, form: str) -> list[tuple[str, str]]:
@@ -150,7 +150,7 @@ def no_picture(path: Path, data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "form", "told"),
+    ("make", "form", "message"),
     [
         (drop_columns, ".csv", "the CSV lacks columns: Elevation, Aspect"),
         (wrong_value, ".csv", "row 7: Elevation: must be a number, not 'high'"),
@@ -160,18 +160,18 @@ def no_picture(path: Path, data: Path) -> None:
     ids=["columns", "value", "folder", "picture"],
 )
 def test_unusable_data_are_reported_before_any_training(
-    data: Path, tmp_path: Path, make: Any, form: str, told: str
+    data: Path, tmp_path: Path, make: Any, form: str, message: str
 ) -> None:
     wrong = tmp_path / f"wrong{form}"
     make(wrong, data)
     done = bench(tmp_path, "--train", data / f"train{form}", "--test", wrong)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"! {wrong}" in done.stderr
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 def test_wrong_arguments_are_reported(data: Path, tmp_path: Path) -> None:
-    for arguments, told in (
+    for arguments, message in (
         (("--train", data / "train.csv"), "go together"),
         (("--train", data / "train.csv", "--test", data / "test"), "differ"),
         (("--train", data / "no.csv", "--test", data / "test.csv"), f"{data}/no.csv does not exist"),
@@ -180,7 +180,7 @@ def test_wrong_arguments_are_reported(data: Path, tmp_path: Path) -> None:
         (("--budget", "0"), "must be from 1 to 86400"),
     ):
         done = bench(tmp_path, *arguments, SABUESO_SHARED_DATA=str(tmp_path / "nowhere"))
-        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
 
 
 def test_a_dead_training_is_reported_and_the_others_continue(data: Path, tmp_path: Path) -> None:
@@ -190,10 +190,10 @@ def test_a_dead_training_is_reported_and_the_others_continue(data: Path, tmp_pat
     )
     wait_until(lambda: trainings(running))
     trainings(running)[0].kill()
-    told, errors = running.communicate(timeout=300)
+    output, errors = running.communicate(timeout=300)
     assert running.returncode == 1
     assert "! covertype, ours, seed 1 failed (SIGKILL)" in errors
-    assert list(json.loads(told.splitlines()[-1])["covertype"]) == ["lightgbm"]
+    assert list(json.loads(output.splitlines()[-1])["covertype"]) == ["lightgbm"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)

@@ -113,8 +113,8 @@ def test_an_unused_or_unusable_file_is_reported(kept, capsys, tmp_path):
     assert lineage.main([name, "--file", str(path)]) == 0
     assert "no version used 1 of 1 examples" in capsys.readouterr().err
     path.write_bytes(b"petal,turn,colour,place\n1000,2,red,sun\n")
-    told = ask(capsys, name, "--file", str(path), code=1)
-    assert ("row 1: petal: 1000 is outside 0..100" if name == "flowers" else "can't be read as a picture") in told
+    output = ask(capsys, name, "--file", str(path), code=1)
+    assert ("row 1: petal: 1000 is outside 0..100" if name == "flowers" else "can't be read as a picture") in output
     assert "No such file" in ask(capsys, name, "--file", str(tmp_path / "none"), code=1)
 
 
@@ -157,7 +157,7 @@ def test_what_does_not_exist_is_named(kept, capsys, store):
 def test_without_mlflow_a_snapshot_can_still_be_read(kept, capsys, monkeypatch):
     name, _, snapshots, _ = kept
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    told = ask(capsys, name, "--version", "1", code=1)
-    assert "MLflow at http://127.0.0.1:9 can't be used" in told
-    assert "--snapshot" in told
+    output = ask(capsys, name, "--version", "1", code=1)
+    assert "MLflow at http://127.0.0.1:9 can't be used" in output
+    assert "--snapshot" in output
     assert ask(capsys, name, "--snapshot", snapshots[0])["version"] is None
