@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+import io
+
+from flask import Flask, Request, Response, request
 
 from classify.champions import Champions, empty_downloads
-from classify.inputs import checked_files
 from classify.model_card import model_card
 from classify.openapi import OPENAPI
 from classify.predict import Call, Predictor
@@ -15,6 +16,13 @@ from common.json_types import JsonObject
 from common.pipeline_files import read_pipeline_heads
 from common.pipelines import pick
 from common.web import answer, make_app
+
+
+class FormRequest(Request):
+    """Keeps uploaded files in memory: the scratch folder may be memory too, and would hold them a second time."""
+
+    def _get_file_stream(self, *_: object, **__: object) -> io.BytesIO:
+        return io.BytesIO()
 
 
 def check(settings: ClassifySettings) -> None:
@@ -28,8 +36,8 @@ def create_app(settings: ClassifySettings, champions: Champions | None = None) -
     pipelines = read_pipeline_heads(settings.pipelines)
     champions = champions or Champions(settings, pipelines)
     app = make_app("classify", settings, OPENAPI, champions.not_ready)
-    slots = Slots(settings.queue_s)
-    predictor = Predictor(pipelines, champions, slots.compute, lambda: slots.begin_stream(request.environ))
+    app.request_class = FormRequest
+    predictor = Predictor(pipelines, champions, settings, Slots(settings.queue_s, settings.scratch))
     champions.start()
 
     @app.get("/")
@@ -56,8 +64,8 @@ def create_app(settings: ClassifySettings, champions: Champions | None = None) -
         query, accept = request.query_string.decode("latin1"), request.headers.get("Accept", "")
         files = None
         if request.mimetype == "multipart/form-data" and pick(pipelines, name).kind == "image":
-            files = checked_files([file.read() for file in request.files.getlist("image")])
-        body = b"" if files else request.get_data()
-        return predictor.predict(Call(name, query, request.mimetype, accept, body, files))
+            files = [file.read() for file in request.files.getlist("image")]
+        body = request.get_data() if files is None else b""
+        return predictor.predict(Call(name, query, request.mimetype, accept, body, request.environ, files))
 
     return app

@@ -172,12 +172,12 @@ class Champions:
         home.mkdir(parents=True, exist_ok=True)
         downloads.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=downloads) as download:
-            bundle = self._load_or_delete(home / version)
+            bundle = self._load_or_delete(name, home / version)
             if bundle is None:
                 folder = Path(download, version)
                 folder.mkdir()
                 self.registry.download_bundle(name, version, folder)
-                bundle = self._checked(folder)
+                bundle = self._checked(name, folder)
                 with contextlib.suppress(OSError):  # another worker was faster
                     folder.rename(home / version)
             kept = Path(download, KEPT)
@@ -193,17 +193,17 @@ class Champions:
         for old in newest_first[BUNDLES - 1 :]:
             shutil.rmtree(old, ignore_errors=True)
 
-    def _load_or_delete(self, folder: Path) -> Bundle | None:
+    def _load_or_delete(self, name: str, folder: Path) -> Bundle | None:
         """Load the bundle in the folder; delete it and return None if it is unusable."""
         try:
-            return self._checked(folder)
+            return self._checked(name, folder)
         except BundleRefused:
             shutil.rmtree(folder, ignore_errors=True)
             return None
 
-    def _checked(self, folder: Path) -> Bundle:
+    def _checked(self, name: str, folder: Path) -> Bundle:
         """Raises BundleRefused."""
-        bundle = Bundle(folder, self.settings.secret("bundle-key"))
+        bundle = Bundle(folder, self.settings.secret("bundle-key"), self.pipelines[name].identity)
         bundle.check_golden()
         return bundle
 
@@ -211,7 +211,7 @@ class Champions:
         home = self._home(name)
         try:
             version = (home / KEPT).read_text().strip()
-            bundle = self._load_or_delete(home / version)
+            bundle = self._load_or_delete(name, home / version)
         except (OSError, WrongSettings):
             return
         if bundle is not None:

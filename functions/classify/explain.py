@@ -13,9 +13,6 @@ from common.inference.network import Array
 from common.inference.pictures import picture_view, seen_region
 from common.json_types import JsonObject
 
-# Rows that one call explains. Explaining a row costs as much as predicting it once for each column.
-MAX_EXPLAINED = 100
-
 
 def explain_pictures(files: Sequence[bytes], heat: Array, probabilities: Array, contract: Contract) -> list[JsonObject]:
     """A heatmap of each picture. `heat` (n, rows, columns, labels): what each part adds to the logit of each label.

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Any
 
 from classify.columns import NumberCache, read_columns
+from classify.settings import ClassifySettings
 from common.csv_rows import csv_rows
 from common.errors import FieldError, Malformed, Unusable, WrongType
 from common.inference.bundle import Bundle
 from common.inference.contract import Column
 from common.inference.features import read_row
 from common.inference.network import Array
-from common.inference.pictures import CONTENT_TYPES
-from common.web import read_json
+from common.inference.picture_files import CONTENT_TYPES, PictureFile, read_picture
+from common.json_reading import read_json
 
 MAX_ERRORS = 100
-MAX_PICTURES = 100
 # Rows that are read at once, column by column. A body of fewer bytes is read row by row.
 BLOCK, SMALL_BODY = 256, 2048
 Columns = Sequence[Column]
@@ -28,7 +29,7 @@ Columns = Sequence[Column]
 def picture_files(mimetype: str, body: bytes) -> list[bytes]:
     """The picture file of a raw image/* body. Raises WrongType, Malformed."""
     if mimetype.startswith("image/"):
-        return checked_files([body])
+        return [body]
     if not body:
         raise _no_picture()
     raise WrongType(
@@ -37,22 +38,50 @@ def picture_files(mimetype: str, body: bytes) -> list[bytes]:
     )
 
 
-def checked_files(files: list[bytes]) -> list[bytes]:
-    """The files of a form's fields `image`. Raises Malformed if there are none, too many, or an empty one."""
+def check_pictures(files: list[bytes], limits: ClassifySettings) -> list[PictureFile]:
+    """What decoding the files will cost; their pixels are left out.
+
+    Raises Malformed if there are none, too many, an empty one, or too many pixels together; Unusable, with its field,
+    for one that is no picture or too large.
+    """
     if not files:
         raise Malformed("the form holds no file in a field `image`", (FieldError("image", "missing"),))
-    if len(files) > MAX_PICTURES:
-        raise Malformed(f"{len(files)} pictures; one call takes at most {MAX_PICTURES}")
+    if len(files) > limits.max_pictures:
+        raise Malformed(f"{len(files)} pictures; one call takes at most {limits.max_pictures}")
     if not all(files):
         raise _no_picture()
-    return files
+    pictures = []
+    for place, file in enumerate(files):
+        with errors_of(picture_field(place, len(files))):
+            pictures.append(read_picture(file, limits)._replace(pixels=b""))
+    work = sum(picture.work for picture in pictures) / 1e6
+    if work > limits.max_work_megapixels:
+        raise Malformed(
+            f"the {len(files)} pictures take {work:,.0f} megapixels of decoding together; one call takes at most "
+            f"{limits.max_work_megapixels:g}. Send them in several calls."
+        )
+    return pictures
 
 
 def _no_picture() -> Malformed:
     return Malformed("the body is empty: send a picture", (FieldError("image", "missing"),))
 
 
-def encoded_blocks(mimetype: str, body: bytes, bundle: Bundle) -> Iterator[Array]:
+def picture_field(place: int, count: int) -> str:
+    """The name of a picture in errors."""
+    return "image" if count == 1 else f"image[{place}]"
+
+
+@contextmanager
+def errors_of(field: str) -> Iterator[None]:
+    """Names the field in an Unusable."""
+    try:
+        yield
+    except Unusable as error:
+        raise Unusable(f"{field}: {error.detail}", (FieldError(field, error.detail),)) from None
+
+
+def encoded_blocks(mimetype: str, body: bytes, bundle: Bundle, limits: ClassifySettings) -> Iterator[Array]:
     """The rows of a JSON object, a JSON list or a CSV with a header, block by block as float32 (n, width).
 
     Raises WrongType, Malformed, and after the last block Unusable with the field of every mistake.
@@ -61,9 +90,9 @@ def encoded_blocks(mimetype: str, body: bytes, bundle: Bundle) -> Iterator[Array
     if encoder is None:
         raise TypeError("a bundle for pictures takes no rows")
     if len(body) < SMALL_BODY:
-        yield encoder.rows(read_values(mimetype, body, columns))
+        yield encoder.rows(read_values(mimetype, body, columns, limits))
         return
-    records, _ = _records(mimetype, body, columns)
+    records, _ = _records(mimetype, body, columns, limits)
     names = [column.name for column in columns]
     errors: list[FieldError] = []
     at, numbers = 0, NumberCache()
@@ -81,35 +110,54 @@ def encoded_blocks(mimetype: str, body: bytes, bundle: Bundle) -> Iterator[Array
     _refuse(errors)
 
 
-def read_values(mimetype: str, body: bytes, columns: Columns) -> list[tuple[Any, ...]]:
+def read_values(
+    mimetype: str, body: bytes, columns: Columns, limits: ClassifySettings, max_rows: int | None = None
+) -> list[tuple[Any, ...]]:
     """The rows of a JSON object, a JSON list or a CSV with a header, as values in the columns' order.
 
     Raises WrongType, Malformed, and Unusable with the field of every mistake.
     """
-    records, single = _records(mimetype, body, columns)
+    records, single = _records(mimetype, body, columns, limits, max_rows)
     rows, errors = _one_by_one(list(records), columns, None if single else 0)
     _refuse(errors)
     return rows
 
 
-def _records(mimetype: str, body: bytes, columns: Columns) -> tuple[Iterator[Any], bool]:
-    """Rows (of a CSV as tuples in the columns' order, of JSON as they are), and whether it is a single JSON object."""
+def _records(
+    mimetype: str, body: bytes, columns: Columns, limits: ClassifySettings, max_rows: int | None = None
+) -> tuple[Iterator[Any], bool]:
+    """Rows (of a CSV as tuples in the columns' order, of JSON as they are), and whether it is a single JSON object.
+
+    Raises Malformed at the row after the last one that is allowed.
+    """
     single = False
+    most = limits.max_rows if max_rows is None else max_rows
     if mimetype == "text/csv":
         names = [column.name for column in columns]
         records: Iterator[Any] = _csv_records(body, names)
     elif mimetype == "application/json":
-        parsed = read_json(body)
+        parsed = read_json(body, limits.max_values)
         single = isinstance(parsed, dict)
         records = iter([parsed] if single else parsed if isinstance(parsed, list) else [])
     elif not body:
         raise Malformed("the body is empty: send a JSON object, a list of them, or a CSV")
     else:
         raise WrongType(f"{mimetype or 'no content type'} is not supported: send application/json or text/csv")
+    within_values = limits.max_values // len(columns)
+    if within_values < most:
+        records = _at_most(records, within_values, f"rows of {len(columns)} values; one call takes")
+    else:
+        records = _at_most(records, most, f"rows; one call {'takes' if max_rows is None else 'explains'}")
     first = list(islice(records, 1))
     if not first:
         raise Malformed("the body must be a JSON object or a non-empty list of them")
     return chain(first, records), single
+
+
+def _at_most(records: Iterator[Any], most: int, what: str) -> Iterator[Any]:
+    yield from islice(records, most)
+    if list(islice(records, 1)):
+        raise Malformed(f"more than {most:,} {what} at most {most:,}. Send them in several calls.")
 
 
 def _csv_records(body: bytes, names: list[str]) -> Iterator[tuple[str, ...]]:

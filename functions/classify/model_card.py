@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from classify.champions import Champion, PipelineState
 from common.inference.contract import Contract, ContractColumn
-from common.inference.pictures import CONTENT_TYPES
+from common.inference.picture_files import CONTENT_TYPES
 from common.json_types import Json
 from common.settings import Settings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.inference.pictures import CONTENT_TYPES
+from common.inference.picture_files import CONTENT_TYPES
 from common.json_types import JsonObject
 from common.openapi import document, operation
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -13,17 +12,22 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from classify.champions import Champion, Champions
-from classify.explain import MAX_EXPLAINED, explain_pictures, explain_rows
-from classify.inputs import encoded_blocks, picture_files, read_values
+from classify.explain import explain_pictures, explain_rows
+from classify.inputs import check_pictures, encoded_blocks, errors_of, picture_field, picture_files, read_values
 from classify.serialization import csv_chunks, json_chunks
-from common.errors import FieldError, Malformed, Unusable
-from common.inference.bundle import Bundle
-from common.inference.contract import Kind
+from classify.settings import ClassifySettings
+from classify.slots import Slots
+from common.admission import Environ
+from common.errors import Malformed, Unusable
 from common.inference.network import Array
+from common.inference.pictures import is_large
 from common.inference.predictions import predictions
 from common.json_types import JsonObject
 from common.pipelines import PipelineHead, pick
 from common.web import answer
+
+# Bytes of rows that are read one call at a time: they may take 30 times as much memory.
+LARGE_BODY = 500_000
 
 
 @dataclass(frozen=True)
@@ -35,17 +39,18 @@ class Call:
     mimetype: str
     accept: str
     body: bytes
+    environ: Environ
     files: list[bytes] | None = None
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """Answers calls with the champions. Computing holds a `slot`; a long answer begins with `begin_stream`."""
+    """Answers calls with the champions. Computing holds a slot."""
 
     pipelines: Mapping[str, PipelineHead]
     champions: Champions
-    slot: Callable[[Kind], AbstractContextManager[None]]
-    begin_stream: Callable[[], None]
+    settings: ClassifySettings
+    slots: Slots
 
     def predict(self, call: Call) -> Response:
         """Raises NotFound, NoModel, Malformed, WrongType, Unusable, Busy."""
@@ -55,41 +60,41 @@ class Predictor:
         as_csv = _wants_csv(call.accept)
         if explain and as_csv:
             raise Malformed("explanations come as JSON only: leave out `explain`, or accept application/json")
-        with self.slot(kind):
-            if champion.bundle.encoder is None:
-                files = picture_files(call.mimetype, call.body) if call.files is None else call.files
-                return _pictures(call.name, champion, files, explain, as_csv)
+        if kind == "image":
+            files = call.files if call.files is not None else picture_files(call.mimetype, call.body)
+            pictures = check_pictures(files, self.settings)
+            with self.slots.compute(kind, is_large=any(map(is_large, pictures))):
+                return self._pictures(call, champion, files, explain, as_csv)
+        with self.slots.compute(kind, is_large=len(call.body) > LARGE_BODY):
             if explain:
-                return _explained_rows(call, champion)
+                return self._explained_rows(call, champion)
             blocks = [
                 champion.bundle.network.predict(encoded)
-                for encoded in encoded_blocks(call.mimetype, call.body, champion.bundle)
+                for encoded in encoded_blocks(call.mimetype, call.body, champion.bundle, self.settings)
             ]
         if len(blocks) > 1:
-            self.begin_stream()
+            self.slots.begin_stream(call.environ)
         return _response(call.name, champion, blocks, as_csv)
 
+    def _pictures(self, call: Call, champion: Champion, files: list[bytes], explain: bool, as_csv: bool) -> Response:
+        bundle = champion.bundle
+        if explain and "heat" not in bundle.network.outputs:
+            raise Unusable(f"version {champion.version} has no explanations: train a new version")
+        each = []
+        for place, file in enumerate(files):
+            with errors_of(picture_field(place, len(files))):
+                pixels = bundle.encode([file])
+            each.append(bundle.network.run(pixels))
+        outputs = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
+        probabilities, novelty = outputs["probabilities"], outputs["novelty"].reshape(-1)
+        explanations = explain_pictures(files, outputs["heat"], probabilities, bundle.contract) if explain else None
+        return _response(call.name, champion, [(probabilities, novelty)], as_csv, explanations)
 
-def _pictures(name: str, champion: Champion, files: list[bytes], explain: bool, as_csv: bool) -> Response:
-    bundle = champion.bundle
-    if explain and "heat" not in bundle.network.outputs:
-        raise Unusable(f"version {champion.version} has no explanations: train a new version")
-    each = []
-    for place, file in enumerate(files):
-        field = "image" if len(files) == 1 else f"image[{place}]"
-        each.append(bundle.network.run(_decoded(bundle, file, field)))
-    outputs = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
-    probabilities, novelty = outputs["probabilities"], outputs["novelty"].reshape(-1)
-    explanations = explain_pictures(files, outputs["heat"], probabilities, bundle.contract) if explain else None
-    return _response(name, champion, [(probabilities, novelty)], as_csv, explanations)
-
-
-def _explained_rows(call: Call, champion: Champion) -> Response:
-    rows = read_values(call.mimetype, call.body, champion.bundle.contract.columns)
-    if len(rows) > MAX_EXPLAINED:
-        raise Malformed(f"{len(rows)} rows; one call explains at most {MAX_EXPLAINED}")
-    probabilities, novelty, explanations = explain_rows(rows, champion.bundle)
-    return _response(call.name, champion, [(probabilities, novelty)], False, explanations)
+    def _explained_rows(self, call: Call, champion: Champion) -> Response:
+        columns, most = champion.bundle.contract.columns, self.settings.max_explained
+        rows = read_values(call.mimetype, call.body, columns, self.settings, most)
+        probabilities, novelty, explanations = explain_rows(rows, champion.bundle)
+        return _response(call.name, champion, [(probabilities, novelty)], False, explanations)
 
 
 def _wants_explanation(query: str) -> bool:
@@ -106,14 +111,6 @@ def _wants_csv(accept: str) -> bool:
     if "text/csv" not in accept:
         return False
     return parse_accept_header(accept, MIMEAccept).best_match(["application/json", "text/csv"]) == "text/csv"
-
-
-def _decoded(bundle: Bundle, file: bytes, field: str) -> Array:
-    """The picture as the network takes it. Raises Unusable, naming the file."""
-    try:
-        return bundle.encode([file])
-    except Unusable as error:
-        raise Unusable(f"{field}: {error.detail}", (FieldError(field, error.detail),)) from None
 
 
 def _response(

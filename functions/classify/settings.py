@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from common.container import cores, memory_mb
+from common.inference.picture_files import PictureLimits
+from common.json_reading import MAX_VALUES
 from common.settings import Count, Positive, RegistrySettings
 
 # Machines with more cores scale by replicas. The largest body takes about this much memory in a worker.
@@ -19,7 +21,19 @@ def default_workers() -> int:
     return min(cores(), MAX_WORKERS, MAX_WORKERS if memory is None else max(1, int(memory / WORKER_MB)))
 
 
-class ClassifySettings(RegistrySettings):
+class ClassifySettings(RegistrySettings, PictureLimits):
+    max_pictures: Count = Field(100, alias="SABUESO_MAX_PICTURES", description="pictures of one call")
+    max_rows: Count = Field(100_000, alias="SABUESO_MAX_ROWS", description="rows of one call")
+    max_values: Count = Field(
+        MAX_VALUES,
+        alias="SABUESO_MAX_VALUES",
+        description="values of one call with rows: rows times columns of a CSV; commas and brackets of a JSON text",
+    )
+    max_explained: Count = Field(
+        100,
+        alias="SABUESO_MAX_EXPLAINED",
+        description="rows of one call with `explain=1`: each costs as much as predicting it once for each column",
+    )
     refresh_s: Positive = Field(
         15, alias="SABUESO_REFRESH_S", description="seconds between two polls for a new champion"
     )

@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import TextIO
 
 from common.errors import FieldError, Unusable
 
-MAX_SHOWN = 20  # columns of a wrong header that an error names
+# Columns of a wrong header that an error names, and characters of each.
+MAX_SHOWN, MAX_SHOWN_NAME = 20, 80
+# A row, or a header, of commas alone takes eight times its length in memory.
+MAX_ROW_CHARACTERS = 1_000_000
 
 
-def csv_rows(lines: Iterable[str], names: Sequence[str]) -> Iterator[list[str]]:
-    """Rows of a CSV with a header, values in the order of `names`. Raises Unusable if a column is missing."""
+class _Lines:
+    """The lines of a text. A row may have several: `row` counts its characters, and is set to 0 when it ends."""
+
+    def __init__(self, text: TextIO) -> None:
+        self.text, self.row = text, 0
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self.text.readline(MAX_ROW_CHARACTERS + 1):
+            self.row += len(line)
+            if self.row > MAX_ROW_CHARACTERS:
+                raise Unusable(f"a row of the CSV has more than {MAX_ROW_CHARACTERS:,} characters")
+            yield line
+
+
+def csv_rows(text: TextIO, names: Sequence[str]) -> Iterator[list[str]]:
+    """Rows of a CSV with a header, values in the order of `names`.
+
+    Raises Unusable if a column is missing, or a row too long.
+    """
+    lines = _Lines(text)
     reader = csv.reader(lines)
     try:
         header = [name.strip() for name in next(reader, [])]
-        missing = [FieldError(name, "no such column in the header") for name in names if name not in header]
+        where = {name: place for place, name in reversed(list(enumerate(header)))}
+        missing = [FieldError(name, "no such column in the header") for name in names if name not in where]
         if missing:
             listed = ", ".join(error.field for error in missing)
             raise Unusable(f"the CSV lacks columns: {listed}; {_describe_header(header, names)}", tuple(missing))
-        places = [header.index(name) for name in names]
+        places = [where[name] for name in names]
         width, in_order = max(places) + 1, places == list(range(len(header)))
+        lines.row = 0
         for row in reader:
+            lines.row = 0
             if len(row) == width and in_order:
                 yield row
             elif row:
@@ -36,4 +61,4 @@ def _describe_header(header: list[str], names: Sequence[str]) -> str:
     if not set(header) & set(names):
         return "its first line names none of the columns"
     more = f" and {len(header) - MAX_SHOWN} more" if len(header) > MAX_SHOWN else ""
-    return f"its header has: {', '.join(header[:MAX_SHOWN])}{more}"
+    return f"its header has: {', '.join(name[:MAX_SHOWN_NAME] for name in header[:MAX_SHOWN])}{more}"

@@ -176,6 +176,11 @@ class PipelineHead(BaseModel):
     kind: Kind
     title: Title
 
+    @property
+    def identity(self) -> tuple[str, Kind]:
+        """What a bundle is bound to."""
+        return self.name, self.kind
+
 
 class Pipeline(PipelineHead):
     """One task. `columns` are in the source's order, the target among them; empty for kind image."""

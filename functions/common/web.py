@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from common.admission import Admission
 from common.errors import Malformed, MethodNotAllowed, NotFound, SabuesoError, TooLarge, Unauthorized, Unavailable
+from common.json_reading import read_json
 from common.json_types import Json, JsonObject
 from common.logging import CALL_ID, LOG, REQUEST_ID, log
 from common.metrics import count_request, exposition
@@ -143,15 +144,3 @@ def json_object() -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Malformed("the body must be a JSON object")
     return body
-
-
-def read_json(raw: bytes) -> Any:
-    """The JSON value of a body. Raises Malformed."""
-    try:
-        return json.loads(raw, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"the body is not JSON: {error}") from None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")

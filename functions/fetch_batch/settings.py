@@ -7,10 +7,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from common.inference.picture_files import PictureLimits
 from common.settings import Count, Positive, StoreSettings, Url
 
 
-class FetchSettings(StoreSettings):
+class FetchSettings(StoreSettings, PictureLimits):
     """`environment` holds the values of ${NAME} in pipeline files."""
 
     gateway: Url = Field(

@@ -8,6 +8,7 @@ from typing import Any
 
 from common.errors import Unusable
 from common.inference.features import canonical_row, example_hash
+from common.inference.picture_files import PictureLimits
 from common.inference.pictures import canonical_picture
 from common.labelled_rows import read_labelled_row
 from common.pipelines import Pipeline
@@ -43,9 +44,9 @@ def check_rows(rows: Sequence[Any], pipeline: Pipeline) -> ValidationReport:
     return ValidationReport(len(rows), examples, rejected_rows, rejected[:MAX_REASONS])
 
 
-def check_picture(body: bytes) -> ValidationReport:
+def check_picture(body: bytes, limits: PictureLimits) -> ValidationReport:
     """The report on one picture file."""
     try:
-        return ValidationReport(1, [example_hash(canonical_picture(body))[:SHORT]], 0, [])
+        return ValidationReport(1, [example_hash(canonical_picture(body, limits))[:SHORT]], 0, [])
     except Unusable as error:
         return ValidationReport(1, [], 1, [Rejection(row=0, field="picture", detail=error.detail)])

@@ -86,7 +86,7 @@ def create_app(settings: TrainSettings, store: ObjectStore | None = None) -> Fla
         pipeline = pick(pipelines, name)
         version = _field(json_object(), "version", int, None)
         require_idle(pipeline)
-        previous = promote(store, registry, settings, name, str(version))
+        previous = promote(store, registry, settings, pipeline, str(version))
         return answer({"pipeline": name, "champion": str(version), "previous": previous})
 
     @app.post("/<name>/rollback")

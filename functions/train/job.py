@@ -63,7 +63,7 @@ def take_snapshot(context: TrainingContext) -> tuple[Examples, TrainingKey]:
     def read() -> tuple[Examples, str, int]:
         began = time.monotonic()
         samples = (snapshot_samples(dataset, resumed) if resumed else None) or dataset.samples()
-        examples = read_examples(context.pipeline, dataset, samples)
+        examples = read_examples(context.pipeline, dataset, samples, context.settings)
         snapshot = store_snapshot(dataset, examples)
         context.reading_s = time.monotonic() - began
         return examples, snapshot, count_examples(samples)

@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field
 
+from common.inference.picture_files import PictureLimits
 from common.settings import Count, Positive, RegistrySettings, StoreSettings, Url
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ def value_for(pipeline: str, values: Mapping[str, T]) -> T | None:
     return values.get(pipeline, values.get(""))
 
 
-class TrainSettings(StoreSettings, RegistrySettings):
+class TrainSettings(StoreSettings, RegistrySettings, PictureLimits):
     mlflow_public: Url | None = Field(
         None, alias="SABUESO_MLFLOW_PUBLIC_URL", description="where people reach MLflow's pages, for links"
     )

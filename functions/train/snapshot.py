@@ -16,6 +16,7 @@ from common.documents import Document
 from common.errors import Conflict, Unusable
 from common.inference.contract import SplitRule
 from common.inference.features import canonical_row, example_hash
+from common.inference.picture_files import DEFAULT_LIMITS, PictureLimits
 from common.inference.pictures import canonical_picture
 from common.labelled_rows import read_labelled_row
 from common.pipelines import Pipeline
@@ -141,14 +142,16 @@ class LabelledExample(NamedTuple):
     label: str
 
 
-def labelled_examples(pipeline: Pipeline, sample: Sample, body: bytes) -> list[LabelledExample]:
-    """Every usable example of a sample."""
+def labelled_examples(
+    pipeline: Pipeline, sample: Sample, body: bytes, limits: PictureLimits = DEFAULT_LIMITS
+) -> list[LabelledExample]:
+    """Every usable example of a sample; a picture beyond the limits is none."""
     if pipeline.kind == "image":
         label = sample.meta.label
         if label is None or label not in pipeline.label_values:
             return []
         try:
-            return [LabelledExample(0, body, canonical_picture(body), label)]
+            return [LabelledExample(0, body, canonical_picture(body, limits), label)]
         except Unusable:
             return []
     usable = []
@@ -160,7 +163,9 @@ def labelled_examples(pipeline: Pipeline, sample: Sample, body: bytes) -> list[L
     return usable
 
 
-def read_examples(pipeline: Pipeline, dataset: Dataset, samples: list[Sample]) -> Examples:
+def read_examples(
+    pipeline: Pipeline, dataset: Dataset, samples: list[Sample], limits: PictureLimits = DEFAULT_LIMITS
+) -> Examples:
     """The distinct examples of the samples. Of conflicting labels the most frequent wins; a tie goes to the earliest.
 
     Raises TrainingFailed if a split is too small.
@@ -169,7 +174,7 @@ def read_examples(pipeline: Pipeline, dataset: Dataset, samples: list[Sample]) -
     votes: dict[str, Counter[str]] = {}
     numbers = {sample.key: number for number, sample in enumerate(samples)}
     for sample, body in dataset.bodies(samples):
-        for example in labelled_examples(pipeline, sample, body):
+        for example in labelled_examples(pipeline, sample, body, limits):
             name = example_hash(example.canonical)
             if name not in first:
                 first[name] = (example.input, split_of(example.canonical), (numbers[sample.key], example.row))

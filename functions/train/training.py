@@ -59,7 +59,7 @@ def train_version(context: TrainingContext, examples: Examples, key: TrainingKey
             serving = Path(scratch) / "serving"
             serving.mkdir()
             contract = _export(context, examples, fitted, run, serving, key)
-            bundle = Bundle(serving, context.settings.secret("bundle-key"))
+            bundle = Bundle(serving, context.settings.secret("bundle-key"), context.pipeline.identity)
             bundle.check_golden()
             how = {**effort, **fit_params(context, fitted)}
             version = _register(context, examples, fitted, contract, how, run, serving)
@@ -86,7 +86,7 @@ def judge_registered(context: TrainingContext, examples: Examples, version: Mode
         serving.mkdir()
         try:
             retry(lambda: context.registry.download_bundle(name, number, serving))
-            bundle = Bundle(serving, context.settings.secret("bundle-key"))
+            bundle = Bundle(serving, context.settings.secret("bundle-key"), context.pipeline.identity)
             bundle.check_golden()
         except BundleRefused as error:
             log("undecided version refused", logging.WARNING, pipeline=name, version=number, why=error.detail)

@@ -14,7 +14,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from common.errors import Unusable
-from common.inference.pictures import FORMATS as PICTURE_FORMATS
+from common.inference.picture_files import FORMATS as PICTURE_FORMATS
 from common.pipelines import Pipeline
 from provenance.snapshots import SnapshotExample
 

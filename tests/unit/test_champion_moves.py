@@ -2,10 +2,12 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
 from common.errors import BundleRefused, RegistryUnavailable, Unusable
+from common.pipeline_files import read_pipelines
 from common.storage import keys
 from common.storage.executions import history, write_once
 from common.storage.leases import acquire
@@ -14,6 +16,8 @@ from train.promote import promote
 from train.registry import ModelVersion
 from train.rollback import rollback
 from train.version_tags import read_tags
+
+FLOWERS = read_pipelines(Path(__file__).parents[1] / "pipelines")["flowers"]
 
 LEASE = keys.lease("flowers", "train")
 
@@ -104,8 +108,8 @@ def test_rollback_skips_versions_that_never_served(store, registry, tags):
 def test_promotion_by_hand_withdraws_a_rejection(make_settings, store, registry):
     rollback(store, registry, "flowers")
     rollback(store, registry, "flowers")
-    promote(store, registry, make_settings("flowers"), "flowers", "2")
-    promote(store, registry, make_settings("flowers"), "flowers", "3")
+    promote(store, registry, make_settings("flowers"), FLOWERS, "2")
+    promote(store, registry, make_settings("flowers"), FLOWERS, "3")
     assert registry.tags["3"]["sabueso.rejected_reason"] == "withdrawn: promoted by hand"
     assert rollback(store, registry, "flowers") == ("2", "3")
 
@@ -120,7 +124,7 @@ def test_rollback_keeps_the_gates_reason_beside_its_own(store, registry):
 @pytest.mark.usefixtures("with_bundles")
 def test_promotion_by_hand_is_written_on_the_versions_page(make_settings, store, registry):
     registry.tags["1"] |= {"sabueso.decision": "kept", "sabueso.reason": "not better"}
-    promote(store, registry, make_settings("flowers"), "flowers", "1")
+    promote(store, registry, make_settings("flowers"), FLOWERS, "1")
     assert "## Gate\n\n**promoted**: promoted by hand; before: kept, not better\n\n## Load it" in registry.pages["1"]
     assert "sabueso.rejected_reason" not in registry.tags["1"]
 
@@ -135,9 +139,9 @@ def test_a_move_is_recorded_before_it_happens(store, registry):
 
 def test_a_champion_without_a_bundle_is_reported_at_once(make_settings, tmp_path, store, registry):
     settings = make_settings("flowers")
-    assert load_champion(registry, settings, "flowers", tmp_path)[2] == "version 3 of flowers holds no bundle"
+    assert load_champion(registry, settings, FLOWERS, tmp_path)[2] == "version 3 of flowers holds no bundle"
     with pytest.raises(Unusable, match="holds no bundle"):
-        promote(store, registry, settings, "flowers", "1")
+        promote(store, registry, settings, FLOWERS, "1")
 
 
 @pytest.mark.parametrize(

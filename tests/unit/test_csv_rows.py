@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from common.csv_rows import csv_rows
+from common.csv_rows import MAX_ROW_CHARACTERS, csv_rows
 from common.errors import Unusable
 
 
@@ -25,3 +25,38 @@ def test_unusual_files_give_rows_or_a_reason(text, rows):
             list(csv_rows(io.StringIO(text, newline=""), ["size"]))
     else:
         assert list(csv_rows(io.StringIO(text, newline=""), ["size"])) == rows
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "," * 2_000_000,
+        "size\n" + "x" * 2_000_000,
+        "size\n" + '"x\n",' * 300_000,
+        "size\n" + '"' + "x\n" * 40_000 + '",\n' * 1,
+    ],
+    ids=["header", "row", "row-of-many-lines", "field"],
+)
+def test_a_row_is_never_longer_than_a_million_characters(text):
+    """Its fields take eight times as much memory."""
+    lines = io.StringIO(text, newline="")
+    if len(text) > MAX_ROW_CHARACTERS:
+        with pytest.raises(Unusable, match="more than 1,000,000 characters"):
+            list(csv_rows(lines, ["size"]))
+        assert lines.tell() < MAX_ROW_CHARACTERS + 10_000
+    else:
+        assert list(csv_rows(lines, ["size"])) == [["x\n" * 40_000]]
+
+
+def test_the_length_is_counted_row_by_row():
+    text = "size\n" + ("y" * 1000 + "\n") * 1500
+    assert sum(1 for _ in csv_rows(io.StringIO(text, newline=""), ["size"])) == 1500
+
+
+def test_a_header_of_very_many_columns_is_read_once():
+    text = ",".join(f"c{number}" for number in range(100_000)) + "\n"
+    names = [f"c{number}" for number in range(99_000, 100_000)]
+    assert list(csv_rows(io.StringIO(text, newline=""), names)) == []
+    with pytest.raises(Unusable) as refused:
+        list(csv_rows(io.StringIO("size" + "é" * 5000 + ",colour\n", newline=""), ["colour", "name"]))
+    assert len(refused.value.detail) < 300

@@ -145,7 +145,10 @@ def test_a_file_that_is_not_a_complete_picture_of_a_known_type_is_refused(body):
             read(body)
 
 
-@pytest.mark.parametrize(("size", "message"), [((8000, 7000), "8000 x 7000 pixels"), ((20_000, 20_000), "picture")])
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [((8000, 7000), r"56 megapixels \(8000 x 7000\); a PNG may have at most 16$"), ((20_000, 20_000), "picture")],
+)
 def test_too_many_pixels_are_refused_before_decoding(size, message):
     file = io.BytesIO()
     Image.new("1", size).save(file, "PNG")
@@ -198,7 +201,7 @@ def test_memory_for_a_picture_stays_within_the_limit_of_a_function(tmp_path, rea
 
 def test_progressive_jpegs_have_a_lower_limit_of_pixels():
     body = encode(gradient("RGB", (6000, 3000)), "JPEG", progressive=True)
-    with pytest.raises(Unusable, match="at most 16,000,000 are allowed"):
+    with pytest.raises(Unusable, match=r"18 megapixels .* a progressive or multi-scan JPEG may have at most 16$"):
         decode_picture(body, square_view(32))
 
 

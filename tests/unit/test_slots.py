@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +20,8 @@ QUEUE_S = 0.05
 
 
 @pytest.mark.parametrize(("kind", "count"), [("tabular", ROW_SLOTS), ("image", 1)])
-def test_a_call_gets_the_next_free_slot_or_is_refused_after_queue_s(kind: Any, count: int) -> None:
-    slots = Slots(QUEUE_S)
+def test_a_call_gets_the_next_free_slot_or_is_refused_after_queue_s(tmp_path: Path, kind: Any, count: int) -> None:
+    slots = Slots(QUEUE_S, tmp_path)
     finish, inside = threading.Event(), threading.Barrier(count + 1, timeout=20)
 
     def hold() -> None:
@@ -42,8 +43,10 @@ def test_a_call_gets_the_next_free_slot_or_is_refused_after_queue_s(kind: Any, c
         pass
 
 
-def test_a_streamed_answer_holds_its_stream_until_it_is_closed(make_settings: Callable[..., Settings]) -> None:
-    slots = Slots(QUEUE_S)
+def test_a_streamed_answer_holds_its_stream_until_it_is_closed(
+    tmp_path: Path, make_settings: Callable[..., Settings]
+) -> None:
+    slots = Slots(QUEUE_S, tmp_path)
 
     @Request.application
     def app(request: Request) -> Response:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from common.documents import field_errors
 from common.errors import BundleRefused
-from common.inference.contract import Contract
+from common.inference.contract import Contract, Kind
 from common.inference.features import Encoder, read_row
 from common.inference.network import Array, Network
 from common.inference.pictures import decode_picture, picture_view
@@ -55,12 +55,17 @@ def read_contract(text: bytes, key: str) -> Contract:
 
 
 class Bundle:
-    """A verified bundle, ready to predict. Raises BundleRefused if a file or a golden answer differs."""
+    """A verified bundle, ready to predict. Raises BundleRefused if a file or a golden answer differs.
 
-    def __init__(self, folder: Path, key: str) -> None:
+    `made_for`: name and kind of its pipeline. A bundle that is registered under another name keeps its signature.
+    """
+
+    def __init__(self, folder: Path, key: str, made_for: tuple[str, Kind] | None = None) -> None:
         self.folder = folder
         try:
             self.contract = read_contract((folder / CONTRACT).read_bytes(), key)
+            if made_for is not None:
+                _check_made_for(self.contract, *made_for)
             files = {name: (folder / name).read_bytes() for name in self.contract.files}
         except OSError as error:
             raise BundleRefused(f"the bundle in {folder} is incomplete: {error.strerror}") from None
@@ -77,7 +82,7 @@ class Bundle:
     def encode(self, inputs: list[Any]) -> Array:
         """Raw inputs (rows as tuples of values, or pictures as files) -> what the network takes.
 
-        Raises Unusable for a file that is not a picture.
+        Raises Unusable for a file that is not a picture. Pictures of callers are checked before (read_picture).
         """
         if self.encoder is not None:
             return self.encoder.rows(inputs)
@@ -85,7 +90,7 @@ class Bundle:
             raise TypeError(f"{self.contract.pipeline} takes neither rows nor pictures")
         pixels = np.empty((len(inputs), self.view.size, self.view.size, 3), np.float32)
         for place, body in enumerate(inputs):
-            pixels[place] = decode_picture(body, self.view)
+            pixels[place] = decode_picture(body, self.view, None)
         return pixels
 
     def predict(self, inputs: list[Any]) -> tuple[Array, Array]:
@@ -112,6 +117,14 @@ class Bundle:
         _compare("the rows", answers, expected, MAX_ROWS_DIFFERENCE)
         if (answers.argmax(axis=1) != expected.argmax(axis=1)).any():
             raise BundleRefused("a golden row gets another label than in training")
+
+
+def _check_made_for(contract: Contract, pipeline: str, kind: Kind) -> None:
+    if (contract.pipeline, contract.kind) != (pipeline, kind):
+        raise BundleRefused(
+            f"the bundle was made for pipeline {contract.pipeline!r} of kind {contract.kind}, "
+            f"not for {pipeline!r} of kind {kind}"
+        )
 
 
 def _compare(what: str, answers: Array, expected: Array, limit: float) -> None:

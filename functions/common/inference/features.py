@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from common.inference.contract import CategoryFeature, Column, CyclicFeature, Fe
 Value = float | str
 Values = Sequence[Value] | np.ndarray[Any, Any]
 MAX_TEXT = 200
+MAX_UNKNOWN = 100  # unknown columns of a row that are named
 # Scaled numbers are clipped here, because larger squares would overflow. The encoding is 3 either way.
 MAX_SCALED = 1e9
 
@@ -58,7 +60,8 @@ def read_row(raw: Mapping[str, Any], columns: Sequence[Column]) -> tuple[tuple[V
     """The values of a row in the columns' order, and all its errors, each with its column."""
     values: list[Value] = []
     known = {column.name for column in columns}
-    errors = [FieldError(str(name)[:80], "is not a column of this pipeline") for name in raw.keys() - known]
+    unknown = raw.keys() - known
+    errors = [FieldError(str(name)[:80], "is not a column of this pipeline") for name in islice(unknown, MAX_UNKNOWN)]
     for column in columns:
         if column.name not in raw:
             errors.append(FieldError(column.name, "missing"))

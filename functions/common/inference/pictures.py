@@ -6,7 +6,7 @@ import contextlib
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +14,8 @@ from PIL import Image, UnidentifiedImageError
 
 from common.errors import Unusable
 from common.inference.contract import PictureFeatures
+from common.inference.picture_files import DEFAULT_LIMITS, PictureFile, PictureLimits, damaged, read_picture
 
-FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
-CONTENT_TYPES = tuple(FORMATS.values())
-# Pixel limits follow memory: baseline JPEGs are decoded at reduced scale, all others need several bytes per pixel.
-MAX_PIXELS, MAX_PIXELS_PROGRESSIVE, MAX_PIXELS_JPEG = 12_500_000, 16_000_000, 50_000_000
 # Larger pictures are decoded one at a time, across all threads: a function has little memory.
 LARGE_PIXELS = 2_000_000
 BAND_HEIGHT = 256
@@ -26,7 +23,7 @@ BAND_HEIGHT = 256
 # good as from larger scales (docs/decisions/jpegs-decoded-at-reduced-scale.md).
 MIN_SIDE_SHARE = 0.95
 
-ORIENTATION = 0x0112
+# By EXIF orientation.
 TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -39,59 +36,66 @@ TRANSPOSITIONS = {
 _large_picture_lock = threading.Lock()
 
 
-@contextlib.contextmanager
-def _opened(body: bytes, draft: int = 0) -> Iterator[Image.Image]:
-    """The picture, upright and in RGB. `draft`: the least side to decode a JPEG at, 0 for its full size.
+def is_large(file: PictureFile) -> bool:
+    """Whether decoding it to a view takes much memory."""
+    return file.whole and _is_large((file.width, file.height))
 
-    Raises Unusable if the file is not a picture or too large.
+
+def _is_large(size: tuple[int, int]) -> bool:
+    return size[0] * size[1] > LARGE_PIXELS
+
+
+@contextlib.contextmanager
+def _opened(file: PictureFile, draft: int = 0) -> Iterator[Image.Image]:
+    """The stored pixels, not yet upright, in the file's colour mode. `draft`: the least side to decode a JPEG at, 0 for
+    its full size.
+
+    Raises Unusable if it can't be decoded.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture: Image.Image = Image.open(io.BytesIO(body), formats=list(FORMATS))
-            progressive = "progressive" in picture.info
-            limit = MAX_PIXELS
-            if picture.format == "JPEG":
-                limit = MAX_PIXELS_PROGRESSIVE if progressive else MAX_PIXELS_JPEG
-            pixels = picture.width * picture.height
-            if pixels > limit:
-                raise Unusable(
-                    f"the picture has {picture.width} x {picture.height} pixels; at most {limit:,} are allowed"
-                )
+            picture: Image.Image = Image.open(io.BytesIO(file.pixels), formats=[file.format])
             if draft:
                 picture.draft("RGB", (draft, draft))
-            large = (pixels if progressive else picture.width * picture.height) > LARGE_PIXELS
-            with _large_picture_lock if large else contextlib.nullcontext():
-                # Not ImageOps.exif_transpose: it rewrites the EXIF data and fails if they are damaged.
-                transposition = TRANSPOSITIONS.get(picture.getexif().get(ORIENTATION, 1))
-                yield _rgb(picture if transposition is None else picture.transpose(transposition))
+            with _large_picture_lock if is_large(file) or _is_large(picture.size) else contextlib.nullcontext():
+                picture.load()
+                yield picture
     except Unusable:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        why = "its format is unknown" if isinstance(error, UnidentifiedImageError) else str(error)[:120]
-        raise Unusable(f"can't be read as a picture of type {', '.join(FORMATS)}: {why}") from None
+        raise damaged("its format is unknown" if isinstance(error, UnidentifiedImageError) else str(error)) from None
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    """Convert grey, palette, CMYK and 16-bit pictures to RGB; transparent areas become white."""
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture, dtype=np.float64)
-        picture = Image.fromarray((values / (257 if values.max() > 255 else 1)).clip(0, 255).astype(np.uint8))
-    if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
-        return _on_white(picture)
-    if picture.mode == "RGB":
-        picture.load()
+    """Convert grey, palette, CMYK and 16-bit pictures to RGB; transparent areas become white.
+
+    In bands: all at once, it would take five times the picture's memory.
+    """
+    if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
-    return picture.convert("RGB")
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    """Blend with white in bands: all at once, it would take five times the picture's memory."""
-    opaque = Image.new("RGB", picture.size)
+    convert = _converter(picture)
+    rgb = Image.new("RGB", picture.size)
     for top in range(0, picture.height, BAND_HEIGHT):
-        band = picture.crop((0, top, picture.width, min(top + BAND_HEIGHT, picture.height))).convert("RGBA")
-        opaque.paste(Image.alpha_composite(Image.new("RGBA", band.size, "white"), band).convert("RGB"), (0, top))
-    return opaque
+        rgb.paste(convert(picture.crop((0, top, picture.width, min(top + BAND_HEIGHT, picture.height)))), (0, top))
+    return rgb
+
+
+def _converter(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """Converts a part of the picture to RGB. What the whole picture decides is decided here."""
+    if picture.mode.startswith("I"):
+        # A 16-bit file may hold values of 8 bits.
+        divisor = 257 if np.max(picture.getextrema()) > 255 else 1
+        return lambda part: Image.fromarray((np.asarray(part) // divisor).astype(np.uint8)).convert("RGB")
+    alpha_is_meant = not (picture.format == "BMP" and picture.mode == "RGBA" and picture.getextrema()[-1] == (0, 0))
+    if alpha_is_meant and (picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info):
+        return _on_white
+    return lambda part: part.convert("RGB")
+
+
+def _on_white(part: Image.Image) -> Image.Image:
+    rgba = part.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
 class View(NamedTuple):
@@ -138,10 +142,18 @@ def picture_view(features: PictureFeatures) -> View:
     return View(size, features.centre, features.crop == "square", least_side)
 
 
-def decode_picture(body: bytes, view: View) -> np.ndarray[Any, Any]:
-    """Encoded picture -> uint8 (size, size, 3) of the view's region. Raises Unusable."""
-    with _opened(body, draft=view.least_side or view.size) as picture:
-        return resize_picture(picture, view)
+def decode_picture(body: bytes, view: View, limits: PictureLimits | None = DEFAULT_LIMITS) -> np.ndarray[Any, Any]:
+    """Encoded picture -> uint8 (size, size, 3) of the view's region, upright. `limits`: see read_picture.
+
+    Raises Unusable.
+    """
+    file = read_picture(body, limits)
+    with _opened(file, draft=view.least_side or view.size) as picture:
+        pixels = resize_picture(_rgb(picture), view)
+    if file.orientation == 1:
+        return pixels
+    # The region is in the middle, so that it is the same before and after.
+    return np.asarray(Image.fromarray(pixels).transpose(TRANSPOSITIONS[file.orientation]))
 
 
 def resize_picture(picture: Image.Image, view: View) -> np.ndarray[Any, Any]:
@@ -157,19 +169,31 @@ def resize_array(array: np.ndarray[Any, Any], view: View) -> np.ndarray[Any, Any
 
 
 def seen_region(body: bytes, view: View) -> tuple[float, float, float, float]:
-    """The region that a view shows of a picture: left, top, right, bottom as shares of its sides."""
-    with Image.open(io.BytesIO(body), formats=list(FORMATS)) as picture:
-        width, height = picture.size
-        is_rotated = picture.getexif().get(ORIENTATION, 1) >= 5  # by a quarter turn: width and height are swapped
-    return view.region(height, width) if is_rotated else view.region(width, height)
+    """The region that a view shows of an upright picture: left, top, right, bottom as shares of its sides."""
+    file = read_picture(body, None)
+    is_turned = file.orientation >= 5
+    return view.region(file.height, file.width) if is_turned else view.region(file.width, file.height)
 
 
-def canonical_picture(body: bytes) -> bytes:
-    """Width, height and RGB pixels, upright: equal for the same picture in any file format. Raises Unusable."""
-    with _opened(body) as picture:
-        # Written in bands into one buffer: otherwise memory would hold two more copies of the pixels.
+def canonical_picture(body: bytes, limits: PictureLimits | None = DEFAULT_LIMITS) -> bytes:
+    """Width, height and RGB pixels, upright: equal for the same picture in any file format. `limits`: see read_picture.
+
+    Raises Unusable.
+    """
+    file = read_picture(body, limits)
+    transposition = TRANSPOSITIONS.get(file.orientation)
+    is_turned, from_end = file.orientation >= 5, file.orientation in (3, 4, 7, 8)
+    with _opened(file) as picture:
+        convert = _converter(picture)
+        width, height = (picture.height, picture.width) if is_turned else picture.size
+        # Turned and written in bands into one buffer: memory would else hold three more copies of the pixels.
         canonical = io.BytesIO()
-        canonical.write(f"{picture.width}x{picture.height}:".encode())
-        for top in range(0, picture.height, BAND_HEIGHT):
-            canonical.write(picture.crop((0, top, picture.width, min(top + BAND_HEIGHT, picture.height))).tobytes())
+        canonical.write(f"{width}x{height}:".encode())
+        for top in range(0, height, BAND_HEIGHT):
+            first, last = top, min(top + BAND_HEIGHT, height)
+            if from_end:
+                first, last = height - last, height - first
+            box = (first, 0, last, picture.height) if is_turned else (0, first, picture.width, last)
+            band = convert(picture.crop(box))
+            canonical.write((band if transposition is None else band.transpose(transposition)).tobytes())
         return canonical.getvalue()

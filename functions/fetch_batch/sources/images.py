@@ -62,7 +62,7 @@ def collect_images(
         if in_this_batch.setdefault(digest, label) != label:
             continue  # the same file under another label: the next fetch stores it, in a batch of its own
         known.add((digest, label))
-        report = check_picture(body)
+        report = check_picture(body, settings)
         meta = SampleMeta(
             batch=batch,
             sha256=digest,

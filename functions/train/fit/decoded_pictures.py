@@ -76,6 +76,6 @@ def _fill(array: Any, files: Sequence[bytes], view: View) -> Any:
     with ThreadPoolExecutor(DECODER_THREADS) as pool:
         for start in range(0, len(files), CHUNK):
             chunk = files[start : start + CHUNK]
-            for index, pixels in enumerate(pool.map(lambda file: decode_picture(file, view), chunk), start):
+            for index, pixels in enumerate(pool.map(lambda file: decode_picture(file, view, None), chunk), start):
                 array[index] = pixels
     return array

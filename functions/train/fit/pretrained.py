@@ -118,7 +118,7 @@ def embed(
     """
     view = _view(preprocessing)
     forward = tf.function(lambda pixels: model(pixels, training=False)[1], reduce_retracing=True)
-    first = np.stack([decode_picture(file, view) for file in files[:CHUNK]]).astype(np.float32)
+    first = np.stack([decode_picture(file, view, None) for file in files[:CHUNK]]).astype(np.float32)
     width = forward(tf.constant(first)).shape[1]
     began = time.monotonic()
     forward(tf.constant(first))
@@ -144,7 +144,7 @@ def _decoded_chunks(files: Sequence[bytes], view: View) -> Iterator[np.ndarray]:
         following: list[Any] = []
         for start in range(0, len(files) + CHUNK, CHUNK):
             current, chunk = following, files[start : start + CHUNK]
-            following = [pool.submit(decode_picture, file, view) for file in chunk]
+            following = [pool.submit(decode_picture, file, view, None) for file in chunk]
             if current:
                 yield np.stack([picture.result() for picture in current]).astype(np.float32)
 

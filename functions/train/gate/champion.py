@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from common.errors import BundleRefused
 from common.inference.bundle import Bundle
+from common.pipelines import PipelineHead
 from common.storage.executions import StoredRecord, history
 from common.storage.leases import Lease
 from common.storage.object_store import ObjectStore
@@ -39,15 +40,15 @@ def moves(store: ObjectStore, pipeline: str) -> list[AliasMove]:
 
 
 def load_champion(
-    registry: VersionRegistry, settings: TrainSettings, name: str, folder: Path
+    registry: VersionRegistry, settings: TrainSettings, pipeline: PipelineHead, folder: Path
 ) -> tuple[str | None, Bundle | None, str]:
     """Version and bundle of the champion, and why its bundle was refused if it was."""
-    version = registry.version_of(name)
+    version = registry.version_of(pipeline.name)
     if version is None:
         return None, None, ""
     try:
-        registry.download_bundle(name, version, folder)
-        return version, Bundle(folder, settings.secret("bundle-key")), ""
+        registry.download_bundle(pipeline.name, version, folder)
+        return version, Bundle(folder, settings.secret("bundle-key"), pipeline.identity), ""
     except BundleRefused as error:
         return version, None, error.detail
 

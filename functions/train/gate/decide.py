@@ -74,7 +74,9 @@ def decide(context: TrainingContext, examples: Examples, challenger: Bundle, ver
     folder.mkdir()
     name, retry = context.pipeline.name, context.retry
     stored = retry(lambda: context.registry.version(name, version))
-    current, champion, refused = retry(lambda: load_champion(context.registry, context.settings, name, folder))
+    current, champion, refused = retry(
+        lambda: load_champion(context.registry, context.settings, context.pipeline, folder)
+    )
     answers = challenger.predict(examples.of(Split.HOLDOUT)[0])[0].argmax(axis=1)
     score = judge(context.pipeline, examples, answers, None).score
     if stored is not None and stored.tags.is_rejected:

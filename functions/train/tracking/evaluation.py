@@ -87,6 +87,6 @@ def worst_mistakes(examples: Examples, probabilities: np.ndarray, names: Sequenc
 def mistakes_figure(examples: Examples, mistakes: list[Mistake]) -> Any:
     """The pictures of those mistakes on one sheet."""
     place = {name: index for index, name in enumerate(examples.hashes)}
-    pictures = [decode_picture(examples.inputs[place[one.example]], View(PICTURE_SIZE)) for one in mistakes]
+    pictures = [decode_picture(examples.inputs[place[one.example]], View(PICTURE_SIZE), None) for one in mistakes]
     captions = [f"{one.label} → {one.answer}\n{one.confidence:.0%} sure" for one in mistakes]
     return contact_sheet(np.stack(pictures), captions)

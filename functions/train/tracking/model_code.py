@@ -13,6 +13,7 @@ MODULES = (
     "common/documents.py",
     "common/inference/contract.py",
     "common/inference/features.py",
+    "common/inference/picture_files.py",
     "common/inference/pictures.py",
     "common/inference/network.py",
     "common/inference/predictions.py",
