@@ -173,3 +173,19 @@ def test_a_retry_of_the_gate_does_not_overrule_a_person(store, registry):
         registry.champion = "1"
         assert move_champion(registry, lease, "flowers", "3", "2") is False
     assert registry.champion == "1"
+
+
+def test_the_bundle_of_another_pipeline_is_no_champion_and_can_t_be_promoted(
+    make_settings, tmp_path, store, registry, bundles, monkeypatch
+):
+    """Its signature is good: all pipelines of a deployment share the key."""
+    monkeypatch.setattr(
+        registry,
+        "download_bundle",
+        lambda name, version, folder: shutil.copytree(bundles / "pets", folder, dirs_exist_ok=True),
+    )
+    settings = make_settings("flowers")
+    assert "was made for pipeline 'pets'" in load_champion(registry, settings, FLOWERS, tmp_path / "champion")[2]
+    with pytest.raises(Unusable, match="can't serve: the bundle was made for pipeline 'pets' of kind image"):
+        promote(store, registry, settings, FLOWERS, "1")
+    assert registry.version_of("flowers") == "3"

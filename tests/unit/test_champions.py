@@ -109,6 +109,8 @@ def register_bad_version(serving, second, how, tmp_path):
         second = signed_again(second, tmp_path / "other", golden=lambda answers: answers * float("nan"))
     elif how == "format":
         second = signed_again(second, tmp_path / "other", format=99)
+    elif how in ("pipeline", "kind"):  # as when a bundle is registered under another name
+        second = signed_again(second, tmp_path / "other", **{how: {"pipeline": "pets", "kind": "image"}[how]})
     folder = serving.mlflow.register("flowers", "2", second)
     if how == "network":
         body = (folder / "network.tflite").read_bytes()
@@ -122,7 +124,10 @@ def register_bad_version(serving, second, how, tmp_path):
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("how", ["network", "contract", "unsigned", "another-key", "golden", "nan", "format", "empty"])
+BAD = ["network", "contract", "unsigned", "another-key", "golden", "nan", "format", "empty", "pipeline", "kind"]
+
+
+@pytest.mark.parametrize("how", BAD)
 def test_a_bad_bundle_is_refused_and_the_old_champion_stays(serving, second, tmp_path, how):
     register_bad_version(serving, second, how, tmp_path)
     for _ in range(2):
@@ -132,6 +137,17 @@ def test_a_bad_bundle_is_refused_and_the_old_champion_stays(serving, second, tmp
     assert (card["model"]["version"], card["stale_since"] is None) == ("1", False)
     assert serving.client.get("/pets").json["stale_since"] is None
     assert not [name for name in serving.scratch_files() if name.startswith("bundles/flowers/2")]
+
+
+def test_a_bundle_of_another_pipeline_is_refused_by_name_and_kind(serving, tmp_path):
+    pets = serving.mlflow.folder("pets", "1")
+    serving.mlflow.register("flowers", "2", pets)
+    serving.poll()
+    assert (
+        "was made for pipeline 'pets' of kind image, not for 'flowers' of kind tabular"
+        in serving.champions.states["flowers"].why_none
+    )
+    assert serving.predict() == ("small", "1")
 
 
 def test_a_refused_bundle_is_not_downloaded_at_every_poll(serving, second, tmp_path):
