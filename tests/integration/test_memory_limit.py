@@ -1,0 +1,104 @@
+"""No body kills or stalls classify within the memory of stack.yml, sent to every slot of all workers at once."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from classify.settings import WORKER_MB
+from common.inference.pictures import decode_picture, square_view
+from conftest import Served, run_script, together
+from costly_calls import KIN, KNOWN, Costly
+from deployed import Function, environment_alone
+from fake_mlflow import FakeMlflow
+from limited import Limited, limit_of, limited
+from local.made_up_rows import COLUMNS, made_up_rows
+
+pytestmark = [pytest.mark.integration, pytest.mark.full]
+# Every slot of two workers, and calls that wait for one.
+CALLERS = 8
+DECODES = 40
+WAIT_S = 120
+
+
+@pytest.fixture(scope="module")
+def large_bundles(once_a_run: Callable[[str, Callable[[Path], Any]], Path]) -> Path:
+    """Bundles of `pets` and `covertype` as large as those that serve."""
+    return once_a_run("full-size", lambda folder: run_script("full_size.py", folder))
+
+
+@pytest.fixture(scope="module")
+def classify(large_bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Limited]:
+    """Classify as its container runs it: two workers, the memory of stack.yml."""
+    home = tmp_path_factory.mktemp("limited")
+    (home / "secrets").mkdir()
+    (home / "secrets" / "bundle-key").write_text("the key of a test")
+    mlflow = FakeMlflow(home / "mlflow")
+    for name in ("pets", "covertype"):
+        mlflow.register(name, "1", large_bundles / name)
+    served = Served(mlflow.app)
+    environment = {
+        **environment_alone("classify", home),
+        "MLFLOW_TRACKING_URI": served.url,
+        "SABUESO_WORKERS": str(int(limit_of("classify") / 1e6 / WORKER_MB)),
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    }
+    with limited(Function("classify", int(environment["PORT"]), environment, home)) as found:
+        yield found
+        print(f"peak {found.peak_mb():.0f} of {found.limit / 1e6:.0f} MB")
+    served.stop()
+
+
+@pytest.fixture(scope="module")
+def decode_s() -> float:
+    """CPU seconds that decoding a plain photograph of 12 megapixels takes on this machine."""
+    chance = np.random.default_rng(1)
+    coarse = Image.fromarray(chance.integers(0, 256, (200, 266, 3), dtype=np.uint8)).resize((4000, 3000))
+    noise = chance.normal(0, 6, (3000, 4000, 1)).astype(np.int16)
+    file = io.BytesIO()
+    Image.fromarray((np.asarray(coarse) + noise).clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+
+    def once() -> float:
+        before = time.thread_time()
+        decode_picture(file.getvalue(), square_view(160))
+        return time.thread_time() - before
+
+    return sorted(once() for _ in range(5))[2]
+
+
+def post(classify: Limited, call: Costly) -> requests.Response:
+    url = f"{classify.function.url}/{call.path}"
+    return requests.post(url, call.body, headers={"Content-Type": call.content_type}, timeout=WAIT_S)
+
+
+def check(classify: Limited, call: Costly, decode_s: float) -> None:
+    """Alone it costs at most 40 decodes; at every slot at once it kills nobody; the next call is answered."""
+    pids = [process.pid for process in classify.processes()]
+    before = classify.cpu_s()
+    answer = post(classify, call)
+    cost = classify.cpu_s() - before
+    assert answer.status_code == call.status, answer.text[:500]
+    answers = together(*[lambda: post(classify, call)] * CALLERS)
+    assert {one.status_code for one in answers} <= {call.status, 503}
+    assert not classify.was_killed(), f"killed for memory at {classify.peak_mb():.0f} MB"
+    assert [process.pid for process in classify.processes()] == pids
+    row = dict(zip(COLUMNS[:-1], made_up_rows(1, 1)[0], strict=False))
+    assert requests.post(f"{classify.function.url}/covertype", json=row, timeout=WAIT_S).status_code == 200
+    if not call.is_work:
+        assert cost < DECODES * decode_s, f"{cost:.2f} s, {cost / decode_s:.0f} decodes"
+    print(
+        f"{cost:.2f} s, {cost / decode_s:.0f} decodes; peak {classify.peak_mb():.0f} MB, now {classify.pss_mb():.0f} MB"
+    )
+
+
+@pytest.mark.parametrize("name", [*KNOWN, *KIN])
+def test_no_body_kills_or_stalls_classify(classify: Limited, decode_s: float, name: str) -> None:
+    check(classify, {**KNOWN, **KIN}[name](), decode_s)
