@@ -27,7 +27,7 @@ def create_app(settings: ClassifySettings, champions: Champions | None = None) -
     """The Flask app, with its background refresh running. Raises WrongSettings."""
     pipelines = read_pipeline_heads(settings.pipelines)
     champions = champions or Champions(settings, pipelines)
-    app = make_app("classify", settings, OPENAPI, champions.not_ready)
+    app = make_app("classify", settings, OPENAPI, champions.not_ready, cors_methods=("GET", "POST"))
     slots = Slots(settings.queue_s)
     predictor = Predictor(pipelines, champions, slots.compute, lambda: slots.begin_stream(request.environ))
     champions.start()
