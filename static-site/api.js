@@ -23,6 +23,8 @@ export class Problem extends Error {
     this.requestId = fields.request_id ?? "";
     this.retryAfterS = fields.retryAfterS ?? null;
     this.timeoutS = TIMEOUT_S;
+    this.url = fields.url ?? "";
+    this.otherOrigin = gatewayOrigin() === location.origin ? "" : gatewayOrigin();
     this.text = fields.text ?? null;
   }
 
@@ -31,9 +33,10 @@ export class Problem extends Error {
   }
 }
 
+const gatewayOrigin = () => document.querySelector('meta[name="sabueso-gateway"]').content.replace(/\/+$/, "") || location.origin;
+
 function classifyUrl(...segments) {
-  const origin = document.querySelector('meta[name="sabueso-gateway"]').content.replace(/\/+$/, "");
-  return [`${origin}/function/classify`, ...segments.map(encodeURIComponent)].join("/");
+  return [`${gatewayOrigin()}/function/classify`, ...segments.map(encodeURIComponent)].join("/");
 }
 
 /** Retry-After in seconds (RFC 9110: a number or a date), or null. */
@@ -48,7 +51,7 @@ async function readProblem(response) {
   const retryAfterS = retryAfter(response);
   if (!(response.headers.get("Content-Type") ?? "").startsWith("application/problem+json")) {
     const kind = UNAVAILABLE_STATUSES.includes(response.status) ? "unavailable" : "http";
-    return new Problem(kind, { status: response.status, retryAfterS });
+    return new Problem(kind, { status: response.status, retryAfterS, url: response.url });
   }
   const document = await response.json();
   return new Problem(PROBLEM_KINDS[document.type] ?? "http", { ...document, status: response.status, retryAfterS });

@@ -6,8 +6,11 @@ function leadText(problem) {
   if (problem.text) return problem.text();
   if (problem.kind === "no-model") return t("problemNoModel");
   if (problem.kind === "timeout") return t("problemTimeout", { s: problem.timeoutS });
+  // The browser does not tell a page which of the reasons it was.
+  if (problem.kind === "network" && problem.otherOrigin) return t("problemOtherOrigin", { server: problem.otherOrigin, site: location.origin });
   if (problem.kind === "network") return t("problemNetwork");
   if (problem.kind === "unreadable") return t("problemUnreadable");
+  if (problem.kind === "unavailable" && problem.status === 404) return t("problemNoFunction", { url: problem.url });
   if (problem.kind === "unavailable") return t("problem503");
   const key = `problem${problem.status}`;
   return hasText(key) ? t(key) : t("problemOther", { status: problem.status });

@@ -78,6 +78,7 @@ class Nginx(Server):
             "PROXY_TLS": str(self.tls),
             "PROXY_SITE": str(ROOT / "static-site"),
             "PROXY_RATE": "1000r/s",
+            "PROXY_CORS_ORIGINS": "",
             **variables,
         }
         configure(home, ROOT / "infra" / "nginx" / "templates" / "default.conf.template", environment)
@@ -99,7 +100,10 @@ class Nginx(Server):
 
 
 def make_gateway() -> Flask:
-    """Answers every call with the request that arrived; a path that ends with /answer/STATUS selects the status."""
+    """Answers every call with the request that arrived, as a function that allows the page's origin.
+
+    A path that ends with /answer/STATUS selects the status.
+    """
     app = Flask("gateway")
 
     @app.route("/", defaults={"path": ""}, methods=["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
@@ -117,6 +121,8 @@ def make_gateway() -> Flask:
             answer.status_code = int(asked[1])
         answer.headers["X-Request-Id"] = "the-function's"
         answer.headers["X-Content-Type-Options"] = "nosniff"
+        if "Origin" in request.headers:
+            answer.headers["Access-Control-Allow-Origin"] = "the-function's"
         if answer.status_code == 503:
             answer.headers["Retry-After"] = "15"
         return answer

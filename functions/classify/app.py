@@ -35,7 +35,7 @@ def create_app(settings: ClassifySettings, champions: Champions | None = None) -
     """The Flask app, with its background refresh running. Raises WrongSettings."""
     pipelines = read_pipeline_heads(settings.pipelines)
     champions = champions or Champions(settings, pipelines)
-    app = make_app("classify", settings, OPENAPI, champions.not_ready)
+    app = make_app("classify", settings, OPENAPI, champions.not_ready, cors_methods=("GET", "POST"))
     app.request_class = FormRequest
     predictor = Predictor(pipelines, champions, settings, Slots(settings.queue_s, settings.scratch))
     champions.start()

@@ -5,18 +5,21 @@ Each function has its own model (fetch_batch/settings.py, train/settings.py, cla
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from common.documents import field_errors
 from common.errors import FieldError, WrongSettings
 
 FUNCTIONS = Path(__file__).resolve().parent.parent
+# As browsers send it in `Origin`: they leave out the default port.
+ORIGIN = re.compile(r"http://[\w.-]+(:(?!80\Z)\d+)?|https://[\w.-]+(:(?!443\Z)\d+)?", re.ASCII)
 
 
 def _absolute(path: Path) -> Path:
@@ -40,9 +43,20 @@ def _store(text: str) -> str:
     raise ValueError("neither file:///an/absolute/folder nor s3://bucket/prefix")
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(text.replace(",", " ").split())
+    if wrong := [origin for origin in origins if origin != "*" and not ORIGIN.fullmatch(origin)]:
+        raise ValueError(
+            f"{', '.join(wrong)}: not an origin as a browser sends it, which is https://HOST or https://HOST:PORT "
+            "without a path, a final slash or the default port"
+        )
+    return origins
+
+
 Folder = Annotated[Path, AfterValidator(_absolute)]
 Url = Annotated[str, AfterValidator(_url)]
 StoreUrl = Annotated[str, AfterValidator(_store)]
+Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]
 Positive = Annotated[float, Field(gt=0, lt=1e9)]
 Seconds = Annotated[float, Field(ge=0, lt=1e9)]
 Count = Annotated[int, Field(ge=1)]
@@ -86,6 +100,12 @@ class Settings(BaseModel):
         alias="SABUESO_LINGER_S",
         description="seconds that a function keeps answering after SIGTERM; images set 6, more than the watchdog's "
         "`healthcheck_interval`",
+    )
+    cors_origins: Origins = Field(
+        (),
+        alias="SABUESO_CORS_ORIGINS",
+        description="origins whose pages may call the function from a browser: `https://HOST` or `https://HOST:PORT`, "
+        "separated by commas or spaces; `*`: any; empty: none",
     )
     deployment: str = Field(
         "",

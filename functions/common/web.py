@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, g, request
+from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
 
 from common.admission import Admission
@@ -24,16 +25,37 @@ TYPES = "urn:sabueso:problem:"
 # Polled every few seconds: neither logged nor refused.
 PROBES = ("healthz", "readyz", "metrics")
 MAX_CALL_ID = 100
+# Seconds for which a browser remembers the answer to a preflight.
+PREFLIGHT_S = 3600
 to_json = json.JSONEncoder(separators=(",", ":")).encode
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _HTTP = {404: NotFound, 405: MethodNotAllowed, 413: TooLarge}
 
 
 def make_app(
-    name: str, settings: Settings, openapi: JsonObject, not_ready: Callable[[], str | None] = lambda: None
+    name: str,
+    settings: Settings,
+    openapi: JsonObject,
+    not_ready: Callable[[], str | None] = lambda: None,
+    cors_methods: tuple[str, ...] = ("GET",),
 ) -> Flask:
-    """An app with /healthz, /readyz, /metrics and /openapi.json. `not_ready` says what is missing, or None."""
+    """An app with /healthz, /readyz, /metrics and /openapi.json. `not_ready` says what is missing, or None.
+
+    Pages of other origins may use `cors_methods`.
+    """
     app = Flask(name, static_folder=None)
+    if settings.cors_origins:
+        CORS(
+            app,
+            origins=settings.cors_origins,
+            methods=cors_methods,
+            allow_headers=["Content-Type"],  # not Authorization: tokens are not for pages
+            expose_headers=["Retry-After", "X-Request-Id"],
+            max_age=PREFLIGHT_S,
+            send_wildcard=True,
+            always_send=False,
+            vary_header=False,  # flask-cors sets it only for listed origins, so a cache would mix the answers
+        )
     admission = Admission(settings)
     app.wsgi_app = admission.wrap(app.wsgi_app)  # type: ignore[method-assign, assignment]
 
@@ -42,7 +64,7 @@ def make_app(
         g.began = time.perf_counter()
         REQUEST_ID.set(secrets.token_hex(8))
         CALL_ID.set(request.headers.get("X-Call-Id", "")[:MAX_CALL_ID] or None)
-        if request.endpoint in PROBES:
+        if request.endpoint in PROBES or request.method == "OPTIONS":
             return
         if request.content_length or "Transfer-Encoding" in request.headers:
             request.environ["wsgi.input"] = admission.read_body(request.environ)
@@ -60,6 +82,8 @@ def make_app(
             log("request failed", method=request.method, path=request.path, status=status, ms=ms)
         response.headers["X-Request-Id"] = REQUEST_ID.get() or ""
         response.headers["X-Content-Type-Options"] = "nosniff"
+        if settings.cors_origins:
+            response.vary.add("Origin")
         return response
 
     @app.errorhandler(Exception)

@@ -55,7 +55,7 @@ def _fields() -> dict[str, tuple[FieldInfo, list[str]]]:
 def _default(field: FieldInfo) -> str:
     """The default as in an image, where functions/ is the working directory; empty if there is none."""
     value = field.default
-    if field.default_factory is not None or value in (None, "", {}):
+    if field.default_factory is not None or value in (None, "", {}, ()):
         return ""
     if isinstance(value, Path):
         value = str(value).replace(f"{FUNCTIONS}/", "").replace(tempfile.gettempdir(), "/tmp")

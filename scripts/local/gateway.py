@@ -14,7 +14,7 @@ from flask import Flask, Response, request, send_from_directory
 
 from local.stack import ROOT, Function
 
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 TIMEOUT_S = 65
 # As in OpenFaaS's community edition: a larger async body gets 500.
 MAX_ASYNC = 256_000

@@ -53,12 +53,14 @@ def gateway() -> Iterator[FakeGateway]:
 def open_page(chromium: Browser, gateway: FakeGateway) -> Iterator[OpenPage]:
     """Opens the site at a pipeline. With `clock=True` the page's clock stands still until the test moves it.
 
-    An uncaught error in the page's scripts fails the test.
+    `site`: the URL of a site that another server serves. An uncaught error in the page's scripts fails the test.
     """
     contexts = []
     script_errors: list[Error] = []
 
-    def open_at(pipeline: str = "", *, clock: bool = False, locale: str = "en-US", **options: Any) -> Page:
+    def open_at(
+        pipeline: str = "", *, site: str = "", clock: bool = False, locale: str = "en-US", **options: Any
+    ) -> Page:
         context = chromium.new_context(locale=locale, **options)
         context.set_default_timeout(TIMEOUT_MS)
         contexts.append(context)
@@ -67,7 +69,7 @@ def open_page(chromium: Browser, gateway: FakeGateway) -> Iterator[OpenPage]:
         if clock:
             page.clock.install(time=0)
             page.clock.pause_at(1000)
-        page.goto(f"{gateway.url}/#{pipeline}" if pipeline else f"{gateway.url}/")
+        page.goto(f"{site or gateway.url}/{'#' if pipeline else ''}{pipeline}")
         return page
 
     yield open_at

@@ -129,11 +129,4 @@ def create_app(gateway: FakeGateway) -> Flask:
             page = page.replace(old, new)
         return Response(page, mimetype="text/html")
 
-    @app.after_request
-    def allow_other_origins(response: Response) -> Response:
-        if request.headers.get("Origin"):
-            response.headers["Access-Control-Allow-Origin"] = "*"
-            response.headers["Access-Control-Allow-Headers"] = "Content-Type"
-        return response
-
     return app

@@ -234,18 +234,6 @@ def test_content_security_policy_blocks_other_origins_and_inline_code(
     assert blocked == [["connect-src", "script-src-elem", "style-src-elem"], False]
 
 
-def test_gateway_can_be_on_another_origin(open_page: OpenPage, gateway: FakeGateway) -> None:
-    other_origin = gateway.url.replace("127.0.0.1", "localhost")
-    gateway.html_replacements = {
-        'name="sabueso-gateway" content=""': f'name="sabueso-gateway" content="{other_origin}/"',
-        "connect-src 'self'": f"connect-src {other_origin}",
-    }
-    page = open_page("covertype")
-    with page.expect_request(lambda request: request.method == "POST") as post:
-        page.get_by_role("button", name="Classify").click()
-    assert post.value.url == f"{other_origin}/function/classify/covertype"
-
-
 def test_mlflow_link_appears_only_when_its_address_is_set(open_page: OpenPage, gateway: FakeGateway) -> None:
     page = open_page("pets")
     expect(page.locator(".model-card")).to_be_visible()

@@ -104,6 +104,12 @@ def test_the_functions_are_deployed_as_stack_yml_says(system: GatewayDeployment)
     assert smoke(system.gateway, no_model=True) == 0
 
 
+def test_the_preflight_of_a_browser_reaches_the_function(system: GatewayDeployment) -> None:
+    answer = send(system, "OPTIONS", "classify/covertype")
+    assert (answer.status_code, {"GET", "POST"} <= set(answer.headers["Allow"].split(", "))) == (200, True)
+    assert answer.headers["X-Request-Id"]
+
+
 def test_cron_calls_fetch_batch(system: GatewayDeployment) -> None:
     until = time.monotonic() + 150
     while not (fetches := executions(system, "fetch-batch")):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from flask import Flask, Response
 
 from conftest import Served
 from reverse_proxy import Nginx, by_socket, call, make_gateway, problem_of
@@ -226,6 +227,69 @@ def test_a_gateways_own_429_is_told_in_our_shape(proxy: Nginx) -> None:
     answer = call(proxy, "GET", "/function/classify/answer/429")
     problem_of(answer, 429, "too-many-requests")
     assert answer.headers["Retry-After"] == "1"
+
+
+ORIGINS = "https://a.example https://b.example:8443,http://localhost:8000"
+ALLOWED_ORIGIN = "Access-Control-Allow-Origin"
+
+
+def origin_header(answer: requests.Response) -> str | None:
+    return answer.headers.get(ALLOWED_ORIGIN)
+
+
+@pytest.fixture(scope="module")
+def open_to_origins(open_proxy: Open) -> Nginx:
+    return open_proxy(PROXY_CORS_ORIGINS=ORIGINS)
+
+
+@pytest.mark.parametrize("origin", ["https://a.example", "https://b.example:8443", "http://localhost:8000"])
+def test_a_page_of_a_listed_origin_may_read_the_proxys_own_errors(open_to_origins: Nginx, origin: str) -> None:
+    headers = {"Origin": origin}
+    # 413 and 429 replace an answer of the function, with its headers.
+    for path, status, kind in (
+        ("/function/nothing", 404, "not-found"),
+        ("/function/classify/answer/413", 413, "too-large"),
+        ("/function/classify/answer/429", 429, "too-many-requests"),
+        ("/function/classify/answer/504", 503, "unavailable"),
+    ):
+        answer = call(open_to_origins, "GET", path, headers=headers)
+        problem_of(answer, status, kind)
+        assert origin_header(answer) == origin, path
+        assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("https://b.example", "https://a.example:8443", "http://a.example", "https://a.example.evil", "https://a"),
+        *("https://aXexample", "a.example", "null", "", "https://a.example https://b.example:8443", "*"),
+    ],
+)
+def test_a_page_of_any_other_origin_may_not(open_to_origins: Nginx, origin: str) -> None:
+    assert origin_header(call(open_to_origins, "GET", "/function/nothing", headers={"Origin": origin})) is None
+
+
+def test_without_origins_no_page_may_and_with_an_asterisk_every_page(proxy: Nginx, open_proxy: Open) -> None:
+    headers = {"Origin": "https://a.example"}
+    assert origin_header(call(proxy, "GET", "/function/nothing", headers=headers)) is None
+    any_origin = open_proxy(PROXY_CORS_ORIGINS="*")
+    assert origin_header(call(any_origin, "GET", "/function/nothing", headers=headers)) == "*"
+    assert origin_header(call(any_origin, "GET", "/function/nothing")) is None
+
+
+def test_only_a_function_says_who_may_read_its_answers(open_to_origins: Nginx, serve: Any, open_proxy: Open) -> None:
+    headers = {"Origin": "https://a.example"}
+    for status in (200, 400, 404, 503):
+        answer = call(open_to_origins, "GET", f"/function/classify/answer/{status}", headers=headers)
+        assert (answer.status_code, origin_header(answer)) == (status, "the-function's")
+    silent = Flask("function")
+    silent.add_url_rule("/function/classify", "own", lambda: Response("{}", headers={"X-Request-Id": "own"}))
+    proxy = open_proxy(gateway_url=serve(silent).url, PROXY_CORS_ORIGINS=ORIGINS)
+    assert origin_header(call(proxy, "GET", "/function/classify", headers=headers)) is None
+    # The gateway itself says that there is no such function: the page retries.
+    plain = call(proxy, "GET", "/function/classify/pets", headers=headers)
+    assert (plain.status_code, origin_header(plain)) == (404, "https://a.example")
+    assert origin_header(call(proxy, "GET", "/", headers=headers)) is None
 
 
 def test_plain_http_only_leads_to_https(proxy: Nginx) -> None:

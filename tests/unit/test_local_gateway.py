@@ -11,6 +11,7 @@ from flask import Flask, jsonify, request
 from local.gateway import create_gateway
 from local.stack import Function
 
+METHODS = ["GET", "POST", "OPTIONS"]
 ECHO = Function("echo", "registry/echo:1", {}, (), {"topic": "cron-function", "schedule": "*/5 * * * *"}, {})
 
 
@@ -25,8 +26,8 @@ class Recorder:
         self.go_on = threading.Event()
         self.go_on.set()
         self._lock = threading.Lock()
-        self.app.add_url_rule("/", "root", self._answer, methods=["GET", "POST"], defaults={"path": ""})
-        self.app.add_url_rule("/<path:path>", "any", self._answer, methods=["GET", "POST"])
+        self.app.add_url_rule("/", "root", self._answer, methods=METHODS, defaults={"path": ""})
+        self.app.add_url_rule("/<path:path>", "any", self._answer, methods=METHODS)
 
     def _answer(self, path: str) -> Any:
         with self._lock:
@@ -52,6 +53,11 @@ def test_path_query_method_and_status_pass_through(serve: Callable[[Flask], Any]
     assert answer.status_code == 418
     assert (answer.json["path"], answer.json["query"], answer.json["method"]) == ("teapot", "x=1", "POST")
     assert answer.json["call"]
+
+
+def test_a_preflight_is_answered_by_the_function(serve: Callable[[Flask], Any]) -> None:
+    answer = gateway_for(serve, Recorder()).options("/function/echo/pets")
+    assert (answer.json["path"], answer.json["method"]) == ("pets", "OPTIONS")
 
 
 def test_a_call_id_of_the_client_is_kept(serve: Callable[[Flask], Any]) -> None:

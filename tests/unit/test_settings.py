@@ -47,6 +47,7 @@ def test_all_mistakes_are_reported_together_with_name_value_and_meaning():
         "MLFLOW_TRACKING_URI": "mlflow:5000",
         "SABUESO_SCRATCH": "here",
         "SABUESO_TRIGGER": "perhaps",
+        "SABUESO_CORS_ORIGINS": "https://good.example, bad.example",
     }
     with pytest.raises(WrongSettings) as refused:
         read_settings(wrong)
@@ -73,6 +74,34 @@ def test_a_store_is_an_absolute_folder_or_a_bucket(value):
 
 def test_a_trailing_slash_of_a_url_is_removed():
     assert read_settings({"MLFLOW_TRACKING_URI": "http://mlflow:5000/"}).mlflow_uri == "http://mlflow:5000"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://a.example,http://localhost:8000", " https://a.example  http://localhost:8000,"]
+)
+def test_origins_are_separated_by_commas_or_spaces(text):
+    assert read_settings({"SABUESO_CORS_ORIGINS": text}).cors_origins == ("https://a.example", "http://localhost:8000")
+    assert read_settings({"SABUESO_CORS_ORIGINS": "*"}).cors_origins == ("*",)
+
+
+WRONG_ORIGINS = [
+    *("a.example", "https://", "https://a.example/", "https://a.example/site", "https://a.example:443"),
+    *("http://a.example:80", "https://*.a.example", "https://a.example:", "https://a.example:x", "https://[::1]:8000"),
+    *(
+        "https://ñandú.example",
+        "ftp://a.example",
+        "null",
+        "https://ana@a.example",
+        "https://a.example;https://b.example",
+    ),
+]
+
+
+def test_every_text_that_is_not_an_origin_of_a_browser_is_reported():
+    with pytest.raises(WrongSettings) as refused:
+        read_settings({"SABUESO_CORS_ORIGINS": " ".join(["https://a.example", *WRONG_ORIGINS])})
+    [error] = refused.value.errors
+    assert f": {', '.join(WRONG_ORIGINS)}: not an origin" in error.detail
 
 
 def test_an_updated_secret_takes_effect_at_once(tmp_path):
