@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from common.errors import Malformed
@@ -17,23 +18,30 @@ NOT_STRUCTURE = bytes(set(range(256)) - set(BRACKETS + b'"'))
 TEXT = re.compile(rb'"[^"]*"')
 
 
-def read_json(raw: bytes, max_values: int = MAX_VALUES) -> Any:
-    """The value of a JSON text in UTF-8, UTF-16 or UTF-32. Raises Malformed."""
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def read_json(raw: bytes, max_values: int = MAX_VALUES, constant: Callable[[str], Any] = _no_constant) -> Any:
+    """The value of a JSON text in UTF-8, UTF-16 or UTF-32. `constant`: what NaN and Infinity become.
+
+    Raises Malformed.
+    """
     encoding = json.detect_encoding(raw)
     if not encoding.startswith("utf-8"):
         try:
             raw = raw.decode(encoding).encode()
         except UnicodeError:
-            raise Malformed("the body is not JSON: it is no Unicode text") from None
+            raise Malformed("not JSON: no Unicode text") from None
     values = sum(map(raw.count, (b",", b"[", b"{")))
     if values > max_values:
         raise Malformed(f"the JSON has about {values:,} values; at most {max_values:,} are allowed")
     if _is_deep(raw):
         raise Malformed(f"the JSON is nested deeper than {MAX_DEPTH}")
     try:
-        return json.loads(raw, parse_constant=_no_constant)
+        return json.loads(raw, parse_constant=constant)
     except (ValueError, RecursionError) as error:
-        raise Malformed(f"the body is not JSON: {error}") from None
+        raise Malformed(f"not JSON: {error}") from None
 
 
 def _is_deep(raw: bytes) -> bool:
@@ -46,7 +54,3 @@ def _is_deep(raw: bytes) -> bool:
             return False
     # What is left was nested deeper, or never closed.
     return brackets.count(b"[") + brackets.count(b"{") > MAX_DEPTH
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")

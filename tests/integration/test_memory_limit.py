@@ -17,6 +17,7 @@ from classify.settings import WORKER_MB
 from common.inference.pictures import decode_picture, square_view
 from conftest import Served, run_script, together
 from costly_calls import KIN, KNOWN, Costly
+from costly_pictures import jpeg
 from deployed import Function, environment_alone
 from fake_mlflow import FakeMlflow
 from limited import Limited, limit_of, limited
@@ -102,3 +103,35 @@ def check(classify: Limited, call: Costly, decode_s: float) -> None:
 @pytest.mark.parametrize("name", [*KNOWN, *KIN])
 def test_no_body_kills_or_stalls_classify(classify: Limited, decode_s: float, name: str) -> None:
     check(classify, {**KNOWN, **KIN}[name](), decode_s)
+
+
+def test_no_picture_kills_fetch_batch(secrets: Path, tmp_path: Path) -> None:
+    """Collected at full size, one folder by two calls at once."""
+    calls = [make() for make in {**KNOWN, **KIN}.values()]
+    pictures = [call.body for call in calls if call.content_type == "image/x"]
+    pictures += [jpeg(8000, 6500, components, orientation=6) for components in (1, 3, 4)]
+    for number, body in enumerate(pictures):
+        file = tmp_path / "source" / ("cat", "dog")[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(body)
+    environment = {
+        **environment_alone("fetch-batch", tmp_path),
+        "PETS_SOURCE": str(tmp_path / "source"),
+        "SABUESO_MIN_INTERVAL_S": "0.01",
+    }
+    with limited(Function("fetch-batch", int(environment["PORT"]), environment, tmp_path)) as fetch_batch:
+        url = f"{fetch_batch.function.url}/pets"
+        pids = [process.pid for process in fetch_batch.processes()]
+        results: list[dict[str, Any]] = []
+        while not any(result["status"] == "complete" for result in results[-2:]):
+            answers = together(*[lambda: requests.post(url, timeout=WAIT_S)] * 2)
+            assert {answer.status_code for answer in answers} == {200}
+            results += [answer.json()["results"][0] for answer in answers]
+            assert len(results) < 2 * len(pictures) + 10
+        assert not fetch_batch.was_killed(), f"killed for memory at {fetch_batch.peak_mb():.0f} MB"
+        assert [process.pid for process in fetch_batch.processes()] == pids
+        print(f"peak {fetch_batch.peak_mb():.0f} of {fetch_batch.limit / 1e6:.0f} MB")
+    assert sum(result["stored"] + result["duplicate"] for result in results) >= len(set(pictures))
+    assert sum(result["quarantined"] for result in results) == sum(
+        call.status == 422 for call in calls if call.content_type == "image/x"
+    )

@@ -16,6 +16,8 @@ from common.storage import keys
 from common.storage.dataset import IntentDocument
 from conftest import wait_until
 from fetch_batch.app import create_app
+from fetch_batch.errors import SourceUnavailable
+from fetch_batch.sources.batch_api import read_batch
 from fetching import WINDOW_S, deploy_fetch
 from local.data_api import FAULT_KINDS, Faults
 
@@ -289,3 +291,22 @@ def test_an_s3_source_that_refuses_is_reported_as_unavailable(make_settings, mon
     result = answer.json["results"][0]
     assert result["status"] == "source-unavailable"
     assert "AccessDenied" in result["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"[" * 100_000, "nested deeper than 32"),
+        (b'{"batch_number": 1, "data": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", "nested deeper than 32"),
+        (b'{"batch_number": 1, "data": [' + b"[]," * 800_000 + b"[]]}", "about 1,600,004 values; at most 1,500,000"),
+        (b"\xff\xfe\xff", "not JSON"),
+    ],
+)
+def test_an_answer_that_would_take_too_much_to_read_is_no_batch(body, reason):
+    with pytest.raises(SourceUnavailable, match=reason):
+        read_batch(body)
+
+
+def test_a_row_with_nan_does_not_cost_the_others():
+    number, rows = read_batch(b'{"batch_number": 3, "data": [["1"], [NaN], [Infinity]]}')
+    assert (number, len(rows), rows[0], str(rows[1][0])) == (3, 3, ["1"], "nan")

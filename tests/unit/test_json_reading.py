@@ -52,5 +52,5 @@ def test_what_json_reads_is_read(value):
 
 @pytest.mark.parametrize("body", [b"", b"[", b"{]", b'["', b"\xff\xfe\x00", b"\x00\xd8", b"NaN", b"[1,]", b'"\\'])
 def test_what_is_not_json_is_refused(body):
-    with pytest.raises(Malformed, match="is not JSON"):
+    with pytest.raises(Malformed, match="not JSON"):
         read_json(body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 import unicodedata
 from collections.abc import Callable
@@ -11,7 +10,8 @@ from typing import Any
 
 import requests
 
-from common.errors import Conflict, StoreUnavailable
+from common.errors import Conflict, Malformed, StoreUnavailable
+from common.json_reading import read_json
 from common.pipelines import Pipeline
 from common.storage.dataset import Dataset, IntentDocument, SampleMeta, SampleSource, sample_digest
 from common.storage.executions import new_id
@@ -66,8 +66,8 @@ def request_batch(url: str, params: dict[str, str], timeout_s: float) -> tuple[b
 
 def _detail(body: bytes) -> str:
     try:
-        return str(json.loads(body)["detail"])[:200]
-    except (ValueError, KeyError, TypeError):
+        return str(read_json(body)["detail"])[:200]
+    except (Malformed, KeyError, TypeError):
         return ""
 
 
@@ -79,10 +79,13 @@ def _without_accents(text: str) -> str:
 def read_batch(body: bytes) -> tuple[int, list[Any]]:
     """Batch number and rows of an answer. Raises SourceUnavailable if it is not a batch."""
     try:
-        batch = json.loads(body)
+        batch = read_json(body, constant=float)  # a row with NaN is quarantined, the others are stored
         number, rows = batch["batch_number"], batch["data"]
-    except (ValueError, KeyError, TypeError):
-        raise SourceUnavailable("the answer is not a batch: expected JSON with `batch_number` and `data`") from None
+    except (Malformed, KeyError, TypeError) as error:
+        why = f"; {error.detail}" if isinstance(error, Malformed) else ""
+        raise SourceUnavailable(
+            f"the answer is not a batch: expected JSON with `batch_number` and `data`{why}"
+        ) from None
     if not isinstance(number, int) or isinstance(number, bool) or number < 1 or not isinstance(rows, list):
         raise SourceUnavailable("the answer is not a batch: batch_number or data is of the wrong type")
     return number, rows
