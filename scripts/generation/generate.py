@@ -7,18 +7,25 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from generation.limits_table import limits_table
 from generation.pipeline_schema import pipeline_schema
-from generation.settings_table import with_table
+from generation.sections import replaced
+from generation.settings_table import settings_table
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS_PAGE = ROOT / "docs" / "settings.md"
+# The pages with a generated table, by the name of its markers.
+PAGES = {
+    "settings": (ROOT / "docs" / "settings.md", settings_table),
+    "limits": (ROOT / "docs" / "api.md", limits_table),
+}
 SCHEMA = ROOT / "functions" / "pipelines" / "schema.json"
 
 
 def generated() -> Iterator[tuple[Path, str]]:
-    """Each generated file with its fresh text. Raises ValueError if the page of settings has no place for its table."""
+    """Each generated file with its fresh text. Raises ValueError if a page has no place for its table."""
     yield SCHEMA, pipeline_schema()
-    yield SETTINGS_PAGE, with_table(SETTINGS_PAGE.read_text(encoding="utf-8"))
+    for name, (page, table) in PAGES.items():
+        yield page, replaced(page.read_text(encoding="utf-8"), name, table())
 
 
 def main(argv: list[str]) -> int:

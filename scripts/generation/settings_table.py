@@ -13,7 +13,6 @@ from common.settings import FUNCTIONS, Settings
 from fetch_batch.settings import FetchSettings
 from train.settings import TrainSettings
 
-BEGIN, END = "<!-- settings -->\n", "<!-- /settings -->"
 MODELS: Mapping[str, type[Settings]] = {
     "fetch-batch": FetchSettings,
     "train": TrainSettings,
@@ -28,15 +27,6 @@ def settings_table() -> str:
         read_by = "all" if len(readers) == len(MODELS) else ", ".join(f"`{reader}`" for reader in readers)
         lines.append(f"| `{name}` | {_default(field)} | {read_by} | {field.description} |")
     return "\n".join(lines) + "\n"
-
-
-def with_table(page: str) -> str:
-    """The page with a fresh table between its markers. Raises ValueError if it lacks them."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"no {BEGIN.strip()} and {END}")
-    return f"{before}{BEGIN}{settings_table()}{END}{after}"
 
 
 def _fields() -> dict[str, tuple[FieldInfo, list[str]]]:

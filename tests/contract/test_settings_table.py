@@ -20,8 +20,10 @@ from common.settings import variables
 from contract.pages import read_page
 from fetch_batch import errors as fetch_batch_errors
 from fetch_batch import openapi as fetch_batch
+from generation.limits_table import SETTINGS
 from generation.pipeline_schema import pipeline_schema
-from generation.settings_table import BEGIN, END, MODELS, settings_table, with_table
+from generation.sections import replaced
+from generation.settings_table import MODELS, settings_table
 from shapes import validate
 from train import errors as train_errors
 from train import openapi as train
@@ -44,10 +46,15 @@ def test_the_table_lists_every_setting_with_its_readers() -> None:
 
 
 def test_the_table_replaces_only_the_text_between_its_markers() -> None:
-    page = with_table(f"before\n{BEGIN}old\n{END}\nafter\n")
-    assert page == f"before\n{BEGIN}{settings_table()}{END}\nafter\n"
-    with pytest.raises(ValueError, match="settings"):
-        with_table("a page without markers")
+    page = replaced("before\n<!-- limits -->\nold\n<!-- /limits -->\nafter\n", "limits", "new\n")
+    assert page == "before\n<!-- limits -->\nnew\n<!-- /limits -->\nafter\n"
+    with pytest.raises(ValueError, match="limits"):
+        replaced("a page without markers", "limits", "new")
+
+
+def test_the_table_of_limits_lists_every_limit_of_classify() -> None:
+    limits = {name for name in MODELS["classify"].model_fields if name.startswith("max_")}
+    assert limits <= SETTINGS.keys()
 
 
 @pytest.mark.parametrize("file", PIPELINES, ids=lambda file: file.stem)
