@@ -81,7 +81,7 @@ KNOWN: Mapping[str, Callable[[], Costly]] = {
     "CSV of too many rows to explain": lambda: rows(made_up_csv(), 400, "text/csv", "?explain=1"),
     "animated WebP": lambda: picture(animated_webp(SIDE, SIDE)),
     "JPEG of 2,213 scans": lambda: picture(end_of_band_scans(3500, 3500, 2213), 422),
-    "JPEG of as many scans as are allowed": lambda: picture(end_of_band_scans(SIDE, SIDE, 13)),
+    "JPEG of as many scans as are allowed": lambda: picture(end_of_band_scans(SIDE, SIDE, 17)),
     "form of 100 PNGs": lambda: form([png(2000, 1000, 6, 16)] * 100, 400),
     "form of as many pixels as are allowed": lambda: form([png(640, 480, 6, 16)] * 67, 200),
 }

@@ -77,7 +77,7 @@ def form(*files):
 
 
 def test_the_pixels_of_one_call_are_limited_together(limited):
-    picture = png(600, 600, 2, 8)  # 4.3 megapixels of work
+    picture = png(550, 550, 2, 8)  # 4.5 megapixels of work
     assert limited.client.post("/pets", **form(picture)).status_code == 200
     detail = refusal(limited, "/pets", **form(picture, picture))
     assert detail.startswith("the 2 pictures take 9 megapixels of decoding together; one call takes at most 8")

@@ -22,7 +22,7 @@ CONTENT_TYPES = tuple(FORMATS.values())
 # Segments, chunks or blocks of a file. A PNG of 20 MB in chunks of 8 kB has 2,500, a GIF in blocks of 255 bytes 80,000.
 MAX_PARTS = 100_000
 # What a pixel costs to decode, in scans of a JPEG. Pillow unpacks run-length encoded BMPs in Python.
-PASSES, PASSES_RLE = 12, 200
+PASSES, PASSES_RLE = 15, 200
 MAX_EXIF_TAGS = 1000
 MAX_BMP_HEADER = 300_000  # with the largest palette
 ORIENTATION = 0x0112
@@ -48,10 +48,10 @@ class PictureLimits(BaseModel):
         description="megapixels of any other picture, for which decoding needs up to 17 bytes a pixel",
     )
     max_work_megapixels: Megapixels = Field(
-        250,
+        300,
         alias="SABUESO_MAX_WORK_MEGAPIXELS",
         description="megapixels of decoding for all pictures of one call: a JPEG counts once for each scan, another "
-        "picture 12 times, a run-length encoded BMP 200 times",
+        "picture 15 times, a run-length encoded BMP 200 times",
     )
 
 
