@@ -94,7 +94,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 class Client:
-    """A TLS connection to the proxy from one address. Its receive buffer is small, so that unread answers stay in nginx."""
+    """A TLS connection to the proxy from one address. Its small receive buffer leaves unread answers in nginx."""
 
     def __init__(self, proxy: Nginx, address: str) -> None:
         plain = socket.socket()
@@ -254,7 +254,8 @@ def test_two_addresses_do_not_fill_the_folder_of_temporary_files() -> None:
     nginx = yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text())["services"]["nginx"]
     (folder,) = (one for one in nginx["tmpfs"] if one.startswith("/var/cache/nginx:"))
     file = ROOT / "infra" / "openfaas" / "kubernetes" / "reverse-proxy.yaml"
-    (pod,) = (one["spec"]["template"]["spec"] for one in yaml.safe_load_all(file.read_text()) if "template" in one["spec"])
+    (deployment,) = (one for one in yaml.safe_load_all(file.read_text()) if one["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
     (volume,) = (one["emptyDir"] for one in pod["volumes"] if one["name"] == "temporary")
     assert volume["medium"] == "Memory"
     for size, memory in (
