@@ -14,10 +14,13 @@ esac
 
 chain="$PROXY_CERTIFICATES/fullchain.pem" key="$PROXY_CERTIFICATES/privkey.pem"
 mkdir -p "$PROXY_TLS"
+# HSTS makes browsers refuse every later certificate that they can't check: only with a given certificate.
+hsts() { echo "map '' \$strict_transport_security { default '$1'; }" > "$PROXY_TLS/hsts.conf"; }
 if [ -s "$chain" ] && [ -s "$key" ]; then
   # Links: after a renewal `nginx -s reload` is enough.
   ln -sf "$chain" "$PROXY_TLS/fullchain.pem"
   ln -sf "$key" "$PROXY_TLS/privkey.pem"
+  hsts max-age=31536000
   log "using the certificate in $PROXY_CERTIFICATES"
   exit 0
 fi
@@ -40,3 +43,4 @@ if ! is_valid_for_30_days; then
 fi
 ln -sf "$own/fullchain.pem" "$PROXY_TLS/fullchain.pem"
 ln -sf "$own/privkey.pem" "$PROXY_TLS/privkey.pem"
+hsts ""

@@ -1,4 +1,4 @@
-"""Checks without a password whether a registry has an image (OCI distribution specification, "Pulling manifests")."""
+"""Asks a registry about an image, without a password (OCI distribution specification, "Pulling manifests")."""
 
 from __future__ import annotations
 
@@ -27,15 +27,9 @@ def full_name(image: str) -> str:
 
 def find_image(image: str) -> tuple[bool | None, str]:
     """True, False, or None if unknown, with a message for people. `image` is host/name:tag."""
-    host, _, rest = full_name(image).partition("/")
-    host = "registry-1.docker.io" if host == "docker.io" else host  # the address of Docker Hub
-    name, _, tag = rest.partition(":")
-    is_local = host.split(":")[0] in ("127.0.0.1", "localhost")
-    url = f"{'http' if is_local else 'https'}://{host}/v2/{name}/manifests/{tag or 'latest'}"
+    host, _ = _registry(image)
     try:
-        answer = _request(url, "")
-        if answer.status_code == 401:
-            answer = _request(url, _token(answer.headers.get("WWW-Authenticate", "")))
+        answer = head_manifest(image)
     except requests.RequestException as error:
         return None, f"not checked: no connection to {host} ({type(error).__name__})"
     if answer.status_code == 200:
@@ -45,15 +39,32 @@ def find_image(image: str) -> tuple[bool | None, str]:
     return None, f"not checked: {host} needs a password ({answer.status_code})"
 
 
+def head_manifest(image: str) -> requests.Response:
+    """The registry's answer to HEAD for host/name:tag. Raises RequestException."""
+    host, rest = _registry(image)
+    name, _, tag = rest.partition(":")
+    is_local = host.split(":")[0] in ("127.0.0.1", "localhost")
+    url = f"{'http' if is_local else 'https'}://{host}/v2/{name}/manifests/{tag or 'latest'}"
+    answer = _request(url, "")
+    if answer.status_code == 401:
+        answer = _request(url, _token(answer.headers.get("WWW-Authenticate", ""), is_local))
+    return answer
+
+
+def _registry(image: str) -> tuple[str, str]:
+    host, _, rest = full_name(image).partition("/")
+    return "registry-1.docker.io" if host == "docker.io" else host, rest  # the address of Docker Hub
+
+
 def _request(url: str, token: str) -> requests.Response:
     headers = {"Accept": ", ".join(MANIFEST_TYPES)} | ({"Authorization": f"Bearer {token}"} if token else {})
     return requests.head(url, headers=headers, timeout=TIMEOUT_S, allow_redirects=True)
 
 
-def _token(challenge: str) -> str:
+def _token(challenge: str, is_local: bool) -> str:
     """An anonymous token, which registries issue for public images; "" if there is none."""
     parts = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-    if not parts.get("realm", "").startswith("https://"):
+    if not parts.get("realm", "").startswith(("https://", "http://127.0.0.1:") if is_local else "https://"):
         return ""
     query = {key: parts[key] for key in ("service", "scope") if key in parts}
     answer = requests.get(parts["realm"], params=query, timeout=TIMEOUT_S)

@@ -28,7 +28,7 @@ COMPOSE_FIELDS = {"name", "services", "secrets", "volumes", "networks"}
 SERVICE_FIELDS = {
     *("image", "build", "pull_policy", "restart", "command", "entrypoint", "environment", "secrets", "ports"),
     *("volumes", "tmpfs", "network_mode", "depends_on", "healthcheck", "read_only", "cap_drop", "cap_add"),
-    "security_opt",
+    *("security_opt", "logging", "mem_limit"),
 }
 
 
@@ -79,6 +79,23 @@ def test_every_key_is_one_that_compose_reads() -> None:
         for other, how in service.get("depends_on", {}).items():
             ends = COMPOSE["services"][other]["restart"] == "no"
             assert how == {"condition": "service_completed_successfully" if ends else "service_healthy"}, name
+
+
+def limits_missing(service: dict[str, Any]) -> list[str]:
+    """What a service of a compose file may use without limit: memory, space for its log, a tmpfs."""
+    options = service.get("logging", {}).get("options", {})
+    bounded = {
+        "memory": re.fullmatch(r"\d+[mg]", str(service.get("mem_limit"))),
+        "log": re.fullmatch(r"\d+m", str(options.get("max-size"))) and str(options.get("max-file")).isdigit(),
+        **{folder: re.fullmatch(r"/[^:]+:size=\d+[mg]", folder) for folder in service.get("tmpfs", [])},
+    }
+    return [name for name, bound in bounded.items() if not bound]
+
+
+def test_no_container_can_fill_the_memory_or_the_disk() -> None:
+    assert {name: limits_missing(service) for name, service in COMPOSE["services"].items()} == {
+        name: [] for name in COMPOSE["services"]
+    }
 
 
 def compose_command() -> list[str] | None:

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from contract.test_compose import PLACE, SERVICE_FIELDS, compose_command
+from contract.test_compose import PLACE, SERVICE_FIELDS, compose_command, limits_missing
 from contract.test_stack import FUNCTIONS, WATCHDOG
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN: dict[str, Any] = yaml.safe_load((ROOT / "infra" / "containers.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = PLAIN["services"]
 BASE: dict[str, Any] = yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text(encoding="utf-8"))
-FIELDS = SERVICE_FIELDS | {"stop_grace_period", "mem_limit", "cpus", "user", "init"}
+FIELDS = SERVICE_FIELDS | {"stop_grace_period", "cpus", "user", "init"}
 SECRETS = "/var/openfaas/secrets/"
 
 
@@ -84,6 +84,10 @@ def test_only_the_reverse_proxy_is_public_and_no_container_gains_privileges() ->
         assert not (service.get("read_only") and service.get("secrets")), name
         for key in service.get("environment", {}):
             assert not re.search(r"(PASSWORD|SECRET|KEY|TOKEN)$", key), name
+
+
+def test_no_container_can_fill_the_memory_or_the_disk() -> None:
+    assert {name: limits_missing(service) for name, service in SERVICES.items()} == {name: [] for name in SERVICES}
 
 
 def test_the_gateway_gets_every_variable_of_its_configuration() -> None:

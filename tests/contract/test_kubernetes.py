@@ -136,9 +136,12 @@ def test_a_pod_can_t_gain_privileges_and_has_limits(name: str) -> None:
     sealed = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     assert container["securityContext"] == sealed
     assert set(container["resources"]["requests"]) == {"cpu", "memory"} and container["resources"]["limits"]["memory"]
+    service = COMPOSE["services"][SERVICE_OF[name]]
+    assert container["resources"]["limits"]["memory"] == f"{service['mem_limit'].upper()}i"
+    assert all(one["emptyDir"]["sizeLimit"] for one in pod["volumes"] if "emptyDir" in one)
     claims = {one["metadata"]["name"] for one in WORKLOADS[name]["spec"].get("volumeClaimTemplates", [])}
     assert {one["name"] for one in container["volumeMounts"]} == {one["name"] for one in pod["volumes"]} | claims
-    kept = {one.split(":")[0] for one in COMPOSE["services"][SERVICE_OF[name]].get("volumes", [])}
+    kept = {one.split(":")[0] for one in service.get("volumes", [])}
     assert claims == kept & {"mysql-data", "minio-data"}
 
 

@@ -26,10 +26,22 @@ def test_a_certificate_that_is_given_is_used(tmp_path: Path) -> None:
     proxy = Nginx(tmp_path, "http://127.0.0.1:9", certificates=given)
     proxy.start()
     try:
-        assert call(proxy, "GET", "/", verify=str(given / "fullchain.pem")).status_code == 200
+        for path, status in (("/", 200), ("/function/nothing", 404)):
+            answer = call(proxy, "GET", path, verify=str(given / "fullchain.pem"))
+            assert answer.status_code == status
+            assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
     finally:
         proxy.stop()
     assert not (proxy.tls / "self-signed").exists()
+
+
+def test_a_self_signed_certificate_comes_without_hsts(tmp_path: Path) -> None:
+    proxy = Nginx(tmp_path, "http://127.0.0.1:9", certificates=certificate(tmp_path / "given", "localhost"))
+    assert proxy.prepare().returncode == 0
+    for file in (tmp_path / "given").iterdir():
+        file.unlink()
+    with proxy:  # the given certificate is gone: HSTS must go too
+        assert "Strict-Transport-Security" not in call(proxy, "GET", "/").headers
 
 
 def test_half_a_certificate_is_refused_and_none_is_made(tmp_path: Path) -> None:
