@@ -21,7 +21,7 @@ FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF"
 CONTENT_TYPES = tuple(FORMATS.values())
 # Chunks or blocks of a file. A PNG of 20 MB in chunks of 8 kB has 2,500, a GIF in blocks of 255 bytes 80,000.
 MAX_PARTS = 100_000
-# Segments of a JPEG before its pixels, for which Pillow takes more time. 20 MB of metadata in segments of 64 kB are 300.
+# Segments of a JPEG before its pixels; Pillow takes more time for each. 20 MB of metadata in 64 kB each are 300.
 MAX_SEGMENTS = 5_000
 # What a pixel costs to decode, in scans of a JPEG. Pillow unpacks run-length encoded BMPs in Python.
 PASSES, PASSES_RLE = 15, 200
