@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from common.documents import field_errors
 from common.errors import FieldError, WrongSettings
+from common.redaction import HIDDEN, redact
 
 FUNCTIONS = Path(__file__).resolve().parent.parent
 
@@ -187,4 +188,10 @@ def _mistakes(error: ValidationError, known: Mapping[str, str], given: Mapping[s
     reasons: dict[str, str] = {}
     for one, raw in zip(field_errors(error), error.errors(), strict=True):
         reasons.setdefault(str(raw["loc"][0]), one.detail)
-    return [FieldError(name, f"{given[name]!r}: {why} ({known[name]})") for name, why in reasons.items()]
+    return [FieldError(name, f"{_shown(given[name])!r}: {why} ({known[name]})") for name, why in reasons.items()]
+
+
+def _shown(value: str) -> str:
+    """A wrong value: it may be a URL that is too wrong to find its password in it."""
+    _, at, rest = redact(value).rpartition("@")
+    return f"{HIDDEN}@{rest}" if at else rest

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
 
 from common.inference.contract import Contract, Interval
 from common.inference.pictures import picture_view
 from common.json_types import JsonObject
 from common.pipelines import Pipeline
+from common.redaction import shown_url
 from common.storage.dataset import SourceDocument
 from train.snapshot import SnapshotProfile
 
@@ -155,10 +155,7 @@ def describe_source(source: SourceDocument | None) -> str:
     """Type and address of a source, without account, password and query."""
     if source is None:
         return "unknown"
-    location = source.location
-    parts = urlsplit(location)
-    if parts.scheme and parts.netloc:
-        location = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    location = shown_url(source.location)
     return f"{source.type} `{cut(location, 120)}`" if location else source.type
 
 
