@@ -2,12 +2,15 @@
 
 import json
 import logging
+from collections.abc import Callable
 
 import pytest
 
+from all_settings import AllSettings as Settings
 from common.errors import FieldError, RegistryUnavailable, SabuesoError
 from common.logging import JsonLines
 from common.redaction import redact, shown_url, without_account
+from common.registry import Registry
 
 SECRET = "p4ss-Zq9"
 
@@ -62,6 +65,11 @@ def test_no_error_holds_the_account_of_a_url() -> None:
     error = SabuesoError(f"at http://ana:{SECRET}@h/", (FieldError("url", f"http://ana:{SECRET}@h/: wrong"),))
     for text in (error.detail, str(error), error.errors[0].detail, RegistryUnavailable(f"x:{SECRET}@h", "").detail):
         assert SECRET not in text
+
+
+def test_no_service_is_named_with_its_account(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings(MLFLOW_TRACKING_URI=f"http://ana:x {SECRET}@mlflow:5000")
+    assert (Registry(settings).where, settings.mlflow_url) == ("http://mlflow:5000", "http://mlflow:5000")
 
 
 def test_no_log_line_holds_the_account_or_the_query_of_a_url() -> None:

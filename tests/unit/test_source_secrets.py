@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response, redirect, request
+from werkzeug.datastructures import Headers
 
 from all_settings import AllSettings as Settings
 from classify.app import create_app as create_classify
@@ -62,10 +63,18 @@ def archive() -> bytes:
     return body.getvalue()
 
 
+class Astray(Response):
+    """A redirect to what is no URL, which Flask's own response refuses to send."""
+
+    def get_wsgi_headers(self, environ: Any) -> Headers:
+        return Headers({"Location": "http://[s3cr3t", "Content-Length": "0"})
+
+
 def make_source() -> Flask:
     """A data API and a file server that answers as its path says; its errors repeat what they were asked with."""
     app = Flask("source")
 
+    @app.get("/", defaults={"how": "", "_": ""})
     @app.get("/<how>/<path:_>")
     def answer(how: str, _: str) -> Any:
         asked = f"wrong key {request.args.get('api_key')} in {request.url} of {request.authorization}"
@@ -80,6 +89,8 @@ def make_source() -> Flask:
                 return redirect(f"http://{ACCOUNT}@{request.host}{request.path}?api_key={SECRET}")
             case "elsewhere":
                 return redirect(f"http://{ACCOUNT}@127.0.0.1:9/?api_key={SECRET}")
+            case "astray":
+                return Astray(status=302)
             case "cut":
                 return Response(iter([b"{"]), headers={"Content-Length": "99"})
             case "good":
@@ -160,6 +171,7 @@ def source(serve: Callable[[Flask], Served]) -> str:
         ("slow", "no answer within", "can't be fetched: ReadTimeout"),
         ("loop", "TooManyRedirects", "TooManyRedirects"),
         ("elsewhere", "no connection to", "can't be fetched: ConnectionError"),
+        ("astray", "the request failed: ", "can't be fetched: "),
         ("cut", "cut short", "can't be fetched: ChunkedEncodingError"),
         ("nonsense", "not a batch", "can't be read"),
     ],
@@ -181,6 +193,13 @@ def test_an_address_without_a_server_does_not_tell_its_secrets(collecting: Colle
     settings = collecting.settings("", "", GAUGES_URL=address, PETS_SOURCE=f"{address}/a.zip?sig=s3cr3t")
     assert {one["status"] for one in collecting.fetch(settings).values()} == {"source-unavailable"}
     collecting.ask_the_others(settings)
+    collecting.assert_untold()
+
+
+def test_an_address_without_a_path_does_not_tell_its_secrets(collecting: Collecting, source: str) -> None:
+    settings = collecting.settings(source, "", PETS_SOURCE=f"{source.replace('//', f'//{ACCOUNT}@')}?sig=s3cr3t")
+    assert collecting.fetch(settings)["pets"]["status"] == "source-unavailable"
+    assert list(collecting.root.rglob("downloads/*/file"))
     collecting.assert_untold()
 
 
