@@ -57,7 +57,7 @@ class Settings(BaseModel):
     function: str = Field(
         "", alias="FUNCTION", description="which function this is; the names of its own secrets begin with it"
     )
-    host: str = Field("0.0.0.0", alias="HOST", description="address that the function listens at, not a name")
+    host: str = Field("0.0.0.0", alias="HOST", description="address that the function listens at, not a name")  # noqa: S104 (in a container, the only address that its platform reaches)
     port: Annotated[int, Field(ge=1, le=65535)] = Field(
         8080, alias="PORT", description="port that the function listens at"
     )

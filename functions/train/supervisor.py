@@ -156,7 +156,7 @@ class Supervisor:
         environment["KERAS_HOME"] = str(self.settings.scratch / "keras")  # where Keras keeps downloaded weights
         self._log_path(pipeline).parent.mkdir(parents=True, exist_ok=True)
         with self._log_path(pipeline).open("wb") as output:
-            return subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=FUNCTIONS)
+            return subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=FUNCTIONS)  # noqa: S603 (words, no shell)
 
     def _watch(self, pipeline: str, job: Job, key: str, lease: Lease) -> None:
         child, limit = job.child, self.settings.train_memory_mb or memory_mb()

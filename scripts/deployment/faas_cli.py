@@ -42,7 +42,7 @@ class Programs:
             return ""
         output = None if live else subprocess.PIPE
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 (words, no shell)
                 words,
                 input=stdin,
                 stdin=subprocess.DEVNULL if stdin is None else None,

@@ -21,7 +21,7 @@ SETTINGS = {"fetch_batch": FetchSettings, "train": TrainSettings, "classify": Cl
 def test_an_empty_environment_gives_every_default():
     settings = read_settings({})
     assert settings.store is None
-    assert (settings.host, settings.port) == ("0.0.0.0", 8080)
+    assert (settings.host, settings.port) == ("0.0.0.0", 8080)  # noqa: S104
     assert settings.secrets == Path("/var/openfaas/secrets")
     assert (settings.lease_s, settings.refresh_s, settings.max_body_mb) == (60, 15, 20)
     assert settings.workers == min(cores(), 4)

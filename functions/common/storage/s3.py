@@ -237,7 +237,7 @@ class S3Store:
         until = time.monotonic() + RETRY_S
         for attempt in range(ATTEMPTS):
             yield attempt, until
-            time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**attempt))
+            time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**attempt))  # noqa: S311 (jitter)
 
     def _retry_or_raise(self, error: ClientError | BotoCoreError, attempt: int, until: float) -> None:
         """Return if a retry makes sense. Raises StoreUnavailable if not."""
