@@ -24,7 +24,6 @@ from common.errors import AlreadyRunning, Conflict, NotFound, SabuesoError, Stor
 from common.json_types import Json
 from common.logging import child_environment, log
 from common.pipelines import Pipeline
-from common.redaction import redact
 from common.settings import FUNCTIONS
 from common.storage import keys
 from common.storage.executions import Execution, begin, load, newest
@@ -240,7 +239,7 @@ class Supervisor:
             lines = self._log_path(pipeline).read_text(errors="replace").splitlines()
         except OSError:
             return "no log"
-        return next((redact(_summary(line)) for line in reversed(lines) if line[:1].strip()), "no log")[:LOG_CHARACTERS]
+        return next((_summary(line) for line in reversed(lines) if line[:1].strip()), "no log")[:LOG_CHARACTERS]
 
 
 def _summary(line: str) -> str:

@@ -12,7 +12,6 @@ from common.inference.contract import Contract, Interval
 from common.inference.pictures import picture_view
 from common.json_types import JsonObject
 from common.pipelines import Pipeline
-from common.redaction import shown_url
 from common.storage.dataset import SourceDocument
 from train.snapshot import SnapshotProfile
 
@@ -152,11 +151,10 @@ def _data(contract: Contract, origin: Origin, limit: int) -> str:
 
 
 def describe_source(source: SourceDocument | None) -> str:
-    """Type and address of a source, without account, password and query."""
+    """Type and address of a source."""
     if source is None:
         return "unknown"
-    location = shown_url(source.location)
-    return f"{source.type} `{cut(location, 120)}`" if location else source.type
+    return f"{source.type} `{cut(source.location, 120)}`" if source.location else source.type
 
 
 def _training(contract: Contract, origin: Origin) -> str:
