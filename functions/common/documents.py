@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from common.errors import FieldError, SabuesoError
+from common.redaction import redact, shown_url, without_account
+
+# Fields that are stored and shown: a message, the address of a source, a link. Documents of earlier versions may hold
+# more of a URL.
+RedactedText = Annotated[str, AfterValidator(redact)]
+ShownUrl = Annotated[str, AfterValidator(shown_url)]
+WithoutAccount = Annotated[str, AfterValidator(without_account)]
 
 
 class Document(BaseModel):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from common.redaction import redact
+
 
 @dataclass(frozen=True)
 class FieldError:
@@ -17,7 +19,7 @@ class FieldError:
 
 
 class SabuesoError(Exception):
-    """The root. `detail` says what happened, why, and what to do; it never holds a secret."""
+    """The root. `detail` says what happened, why, and what to do, without the credentials and queries of URLs."""
 
     status = 500
     kind = "internal"
@@ -25,9 +27,9 @@ class SabuesoError(Exception):
     retry_after_s: int | None = None
 
     def __init__(self, detail: str, errors: tuple[FieldError, ...] = ()) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.errors = errors
+        self.detail = redact(detail)
+        super().__init__(self.detail)
+        self.errors = tuple(FieldError(redact(error.field), redact(error.detail)) for error in errors)
 
 
 class Malformed(SabuesoError):

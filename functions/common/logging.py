@@ -7,9 +7,11 @@ import logging
 import logging.config
 import os
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
 
 from common.json_types import Json
+from common.redaction import redact
 
 # The id of the request in this context, and the id that OpenFaaS's gateway gave the call.
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -19,7 +21,10 @@ LOG = logging.getLogger("sabueso")
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line: time, level, function, event, request ids, facts, and the traceback of an error."""
+    """A record as one line: time, level, function, event, request ids, facts, and the traceback of an error.
+
+    No text in it holds the credentials or the query of a URL; messages of libraries and tracebacks do.
+    """
 
     def __init__(self, function: str) -> None:
         super().__init__()
@@ -38,7 +43,18 @@ class JsonLines(logging.Formatter):
             line["logger"] = record.name
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return json.dumps(_redacted(line))
+
+
+def _redacted(value: object) -> object:
+    """As JSON; what JSON can't hold becomes text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {redact(str(key)): _redacted(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(one) for one in value]
+    return redact(str(value))
 
 
 def log_settings(function: str) -> dict[str, Json]:

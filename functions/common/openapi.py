@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from common.json_types import Json, JsonObject
 
@@ -96,7 +97,6 @@ def _path(path: str, methods: Mapping[str, JsonObject]) -> dict[str, Json]:
     described: dict[str, Json] = {"parameters": [pipeline]} if "{pipeline}" in path else {}
     for method, one in methods.items():
         codes = ("400", "413", "503") if method == "post" else ("503",)
-        own = one["responses"]
-        assert isinstance(own, Mapping)
+        own = cast(JsonObject, one["responses"])
         described[method] = {**one, "responses": {**dict.fromkeys(codes, PROBLEM), **own}}
     return described

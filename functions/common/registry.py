@@ -10,6 +10,7 @@ from urllib.parse import quote
 import requests
 
 from common.errors import BundleRefused, RegistryUnavailable, SabuesoError
+from common.redaction import shown_url
 from common.settings import RegistrySettings
 
 CHAMPION = "champion"
@@ -27,7 +28,7 @@ def refusal(settings: RegistrySettings, what: str, status: int, text: str) -> Sa
 
     RegistryUnavailable if waiting or a person helps; else an error that quotes MLflow.
     """
-    where = settings.mlflow_uri
+    where = shown_url(settings.mlflow_uri)
     if status == 401:
         secret = settings.own_secret_name("mlflow-password")
         return RegistryUnavailable(where, what, f"Check MLFLOW_TRACKING_USERNAME and the secret {secret}.")
@@ -58,7 +59,7 @@ class Registry:
     """Reads aliases and bundles. Every method raises RegistryUnavailable if MLflow does not answer."""
 
     def __init__(self, settings: RegistrySettings) -> None:
-        self.where = settings.mlflow_uri
+        self.where = shown_url(settings.mlflow_uri)
         self.settings = settings
         self._session = requests.Session()
         # The machine's proxy and .netrc are not meant for our own MLflow.
@@ -128,7 +129,7 @@ class Registry:
         auth = (user, self.settings.own_secret("mlflow-password")) if user else None
         try:
             return self._session.request(
-                method, f"{self.where}/api/2.0/{_api(path)}", timeout=TIMEOUT_S, auth=auth, **request
+                method, f"{self.settings.mlflow_uri}/api/2.0/{_api(path)}", timeout=TIMEOUT_S, auth=auth, **request
             )
         except requests.RequestException as error:
             raise RegistryUnavailable(self.where, f"no connection to it ({type(error).__name__})") from None

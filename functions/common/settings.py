@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from common.documents import field_errors
 from common.errors import FieldError, WrongSettings
+from common.redaction import HIDDEN, redact
 
 FUNCTIONS = Path(__file__).resolve().parent.parent
 # As browsers send it in `Origin`: they leave out the default port.
@@ -70,7 +71,7 @@ class Settings(BaseModel):
     function: str = Field(
         "", alias="FUNCTION", description="which function this is; the names of its own secrets begin with it"
     )
-    host: str = Field("0.0.0.0", alias="HOST", description="address that the function listens at, not a name")
+    host: str = Field("0.0.0.0", alias="HOST", description="address that the function listens at, not a name")  # noqa: S104 (in a container, the only address that its platform reaches)
     port: Annotated[int, Field(ge=1, le=65535)] = Field(
         8080, alias="PORT", description="port that the function listens at"
     )
@@ -207,4 +208,10 @@ def _mistakes(error: ValidationError, known: Mapping[str, str], given: Mapping[s
     reasons: dict[str, str] = {}
     for one, raw in zip(field_errors(error), error.errors(), strict=True):
         reasons.setdefault(str(raw["loc"][0]), one.detail)
-    return [FieldError(name, f"{given[name]!r}: {why} ({known[name]})") for name, why in reasons.items()]
+    return [FieldError(name, f"{_shown(given[name])!r}: {why} ({known[name]})") for name, why in reasons.items()]
+
+
+def _shown(value: str) -> str:
+    """A wrong value: it may be a URL that is too wrong to find its password in it."""
+    _, at, rest = redact(value).rpartition("@")
+    return f"{HIDDEN}@{rest}" if at else rest

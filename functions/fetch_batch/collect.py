@@ -24,7 +24,7 @@ from fetch_batch.settings import FetchSettings
 from fetch_batch.sources.batch_api import BatchApi
 from fetch_batch.sources.images import collect_images
 from fetch_batch.sources.table import collect_table
-from fetch_batch.sources.variables import resolve
+from fetch_batch.sources.variables import ConfiguredSource, configured_source
 from fetch_batch.status import is_complete
 
 HOLDER = "fetch-batch"
@@ -50,14 +50,15 @@ class Collector:
         dataset = self.dataset(pipeline.name)
         complete = pipeline.source.type == "batch-api" and is_complete(pipeline, dataset)
         try:
-            source = self._configured_source(pipeline)
+            source = configured_source(pipeline.source, self.settings.environment)
         except SourceUnavailable as error:
             if not complete:
                 return FetchResult.without_fetch(pipeline.name, "source-unavailable", error.detail)
             source = None
-        stored = dataset.source()
-        if stored is not None and source is not None and not stored.is_same_place(source):
-            raise SourceChanged(_describe_change(pipeline.name, stored, source))
+        if source is not None:
+            stored = dataset.upgraded_source(source.document)
+            if stored is not None and not stored.is_same_place(source.document):
+                raise SourceChanged(_describe_change(pipeline.name, stored, source.document))
         if source is None or (complete and not self.outbox(pipeline.name).intents()):
             return FetchResult.without_fetch(pipeline.name, "complete", "the collection is complete")
         interval = self.settings.min_interval_s or pipeline.source.min_interval_s
@@ -74,17 +75,8 @@ class Collector:
         with lease:
             return self._fetch(pipeline, dataset, source, lease.nonce, until)
 
-    def _configured_source(self, pipeline: Pipeline) -> SourceDocument:
-        """The source in pipeline file and environment. Raises SourceUnavailable if a variable is missing."""
-        source, environment = pipeline.source, self.settings.environment
-        return SourceDocument(
-            type=source.type,
-            location=resolve(source.url or source.path, environment),
-            params={key: resolve(value, environment) for key, value in source.params.items()},
-        )
-
     def _fetch(
-        self, pipeline: Pipeline, dataset: Dataset, source: SourceDocument, nonce: str, until: float
+        self, pipeline: Pipeline, dataset: Dataset, source: ConfiguredSource, nonce: str, until: float
     ) -> FetchResult:
         last = self._close_interrupted(pipeline)
         stats, status = FetchStats(), None
@@ -117,15 +109,15 @@ class Collector:
         self,
         pipeline: Pipeline,
         dataset: Dataset,
-        source: SourceDocument,
+        source: ConfiguredSource,
         stats: FetchStats,
         nonce: str,
         until: float,
     ) -> None:
-        check, settings = _source_check(pipeline, dataset, source), self.settings
+        check, settings = _source_check(pipeline, dataset, source.document), self.settings
         if source.type == "batch-api":
             wanted = settings.samples_per_batch or pipeline.source.samples_per_batch
-            api = BatchApi(pipeline, dataset, source.location, source.params, self.outbox(pipeline.name), check)
+            api = BatchApi(pipeline, dataset, source, self.outbox(pipeline.name), check)
             api.collect(stats, nonce, wanted, until, settings.source_timeout_s)
         elif source.type == "table":
             collect_table(pipeline, dataset, source.location, settings, stats, check)
@@ -154,10 +146,18 @@ def _source_check(pipeline: Pipeline, dataset: Dataset, source: SourceDocument) 
 
 def _describe_change(pipeline: str, stored: SourceDocument, given: SourceDocument) -> str:
     def describe(source: SourceDocument) -> str:
-        return f"{source.location} {json.dumps(source.params)}{' (made-up data)' if source.made_up else ''}"
+        params = ", ".join(f"{name} = {json.dumps(value)}" for name, value in source.params.items())
+        return f"{source.location}{params and f' ({params})'}{' (made-up data)' if source.made_up else ''}"
 
+    was, now = describe(stored), describe(given)
+    renewed = ""
+    if not stored.is_same_place(given) and stored.location == given.location:
+        renewed = (
+            " The difference is in its query or params, whose values may be secret. If it is the same source with a "
+            f"new key, delete {keys.source(pipeline)}: the next fetch continues."
+        )
     return (
-        f"the stored data of {pipeline} come from {describe(stored)}, but its source is now {describe(given)}. Nothing "
+        f"the stored data of {pipeline} come from {was}, but its source is now {now}. Nothing "
         "was fetched, so that the two are not mixed: restore the old source, use another SABUESO_STORE (or --home), or "
-        f"move {keys.dataset(pipeline)} away."
+        f"move {keys.dataset(pipeline)} away.{renewed}"
     )

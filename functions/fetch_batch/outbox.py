@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pydantic import Base64Bytes
 
-from common.documents import DamagedDocument, Document
+from common.documents import DamagedDocument, Document, RedactedText
 from common.logging import log
 from common.storage.dataset import IntentDocument
 from fetch_batch.settings import FetchSettings
@@ -32,7 +32,7 @@ class Pending(Document):
     store: str | None
     intent: IntentDocument
     etag: str
-    outcome: str | None
+    outcome: RedactedText | None
     body: Base64Bytes | None = None
     made_up: bool = False
     received: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from common.documents import RedactedText
 from common.storage.executions import ExecutionRecord
 
 
@@ -18,4 +19,4 @@ class FetchRecord(ExecutionRecord):
     duplicate: int = 0
     quarantined: int = 0
     batch: int | None = None
-    message: str = ""
+    message: RedactedText = ""

@@ -58,7 +58,7 @@ def collection_status(pipeline: Pipeline, dataset: Dataset, waiting: set[str]) -
     lost = lost_answers(dataset, samples, holder_nonce(dataset.store, keys.lease(pipeline.name, "fetch")), waiting)
     return {
         "pipeline": pipeline.name,
-        "source": None if source is None else source.model_dump(),
+        "source": None if source is None else source.model_dump(exclude={"identity"}),
         "complete": complete,
         "batches": [_batch(number, samples) for number in batches],
         "missing_batches": missing,

@@ -147,8 +147,11 @@ def main(argv: list[str]) -> int:
             except SabuesoError as error:
                 end("failed", error.detail)
             except Exception as error:
-                LOG.exception("the training failed")
-                end("failed", f"{type(error).__name__}: {str(error)[:300]}")
+                record = execution.record
+                LOG.exception("the training failed", extra={"facts": {"pipeline": name, "execution": record.id}})
+                # Without its message: TensorFlow's hold whole tracebacks.
+                details = f"the log of train has the details under {record.id}"
+                end("failed", f"unexpected {type(error).__name__} in stage {record.stage!r}; {details}")
     except AlreadyRunning as error:
         end("interrupted", error.detail)
     except StoreUnavailable as error:

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 from pydantic import BeforeValidator, Field
 
 from common.inference.picture_files import PictureLimits
+from common.redaction import shown_url
 from common.settings import Count, Positive, RegistrySettings, StoreSettings, Url
 
 T = TypeVar("T")
@@ -56,6 +57,11 @@ class TrainSettings(StoreSettings, RegistrySettings, PictureLimits):
     git_commit: str = Field(
         "unknown", alias="SABUESO_GIT_COMMIT", description="commit of this image, recorded with each version"
     )
+
+    @property
+    def mlflow_url(self) -> str:
+        """Where people reach MLflow's pages."""
+        return shown_url(self.mlflow_public or self.mlflow_uri)
 
     def budget_s(self, pipeline: str, default: float) -> float:
         """Seconds that a training may take: the setting for this pipeline or for all, else the default."""

@@ -38,7 +38,7 @@ from train.retry import STORE_DOWN, RetryPolicy, log_waiting
 from train.settings import TrainSettings
 
 MEMORY_SHARE = 0.85
-LOG_LINES, LOG_CHARACTERS = 20, 1500
+LOG_CHARACTERS = 300
 RELEASE_S = 10.0
 END_S = 5.0
 
@@ -155,7 +155,7 @@ class Supervisor:
         environment["KERAS_HOME"] = str(self.settings.scratch / "keras")  # where Keras keeps downloaded weights
         self._log_path(pipeline).parent.mkdir(parents=True, exist_ok=True)
         with self._log_path(pipeline).open("wb") as output:
-            return subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=FUNCTIONS)
+            return subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=FUNCTIONS)  # noqa: S603 (words, no shell)
 
     def _watch(self, pipeline: str, job: Job, key: str, lease: Lease) -> None:
         child, limit = job.child, self.settings.train_memory_mb or memory_mb()
@@ -180,7 +180,7 @@ class Supervisor:
 
     def _record_end(self, pipeline: str, job: Job, key: str, stopped_for_memory: bool) -> None:
         execution, code = load(self.store, key, TrainingRecord), job.child.returncode
-        log("job ended", pipeline=pipeline, code=code, state=execution.record.state)
+        log("job ended", pipeline=pipeline, execution=execution.record.id, code=code, state=execution.record.state)
         if not execution.record.is_running:
             return
         if job.cancelled:
@@ -234,20 +234,22 @@ class Supervisor:
         return start + len(lines)
 
     def _log_end(self, pipeline: str) -> str:
-        """The job's last lines: of events their names, reasons and errors, other lines as they are."""
+        """The job's last line, which names the exception of a traceback, as a short text."""
         try:
-            lines = self._log_path(pipeline).read_text(errors="replace").splitlines()[-LOG_LINES:]
+            lines = self._log_path(pipeline).read_text(errors="replace").splitlines()
         except OSError:
             return "no log"
-        return "\n".join(map(_summary, lines))[-LOG_CHARACTERS:].strip()
+        return next((_summary(line) for line in reversed(lines) if line[:1].strip()), "no log")[:LOG_CHARACTERS]
 
 
 def _summary(line: str) -> str:
+    """Of an event its name, reason and error without the traceback; another line as it is."""
     try:
         event = json.loads(line)
-        return " ".join(filter(None, [event["event"], event.get("why"), event.get("error")]))
-    except (ValueError, TypeError, KeyError):
-        return line
+        error = (event.get("error") or "").strip().rpartition("\n")[2]
+        return " ".join(filter(None, [event["event"], event.get("why"), error]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return line.strip()
 
 
 def _memory_mb(pid: int) -> float:

@@ -100,10 +100,10 @@ def _policy(bucket: str, rights: list[tuple[list[str], list[str]]]) -> dict[str,
 
 def make_buckets_and_keys() -> None:
     """Create the buckets and, in MinIO, the keys with their policies. Raises Failed."""
-    url = os.environ.get("AWS_ENDPOINT_URL_S3", "")
-    parts = urlsplit(url)
+    parts = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3", ""))
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise Failed("AWS_ENDPOINT_URL_S3 must be the URL of the S3 server, such as http://minio:9000")
+    url = _shown(parts.geturl())
     root = StaticProvider(secret("minio_root_user"), secret("minio_root_password"))
     facts: dict[str, Any] = {
         "endpoint": parts.netloc,
@@ -146,6 +146,12 @@ def make_keys(admin: MinioAdmin) -> None:
         admin.user_add(name, secret(f"{name.replace('-', '_')}_s3_secret_key"))
         admin.policy_set(name, user=name)
         print(f"S3: key {name} has its secret and policy")
+
+
+def _shown(url: str) -> str:
+    """The URL without account and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _reason(error: MinioAdminException) -> str:
@@ -194,7 +200,7 @@ def _mlflow(method: str, path: str, body: dict[str, str] | None = None, may_exis
             timeout=TIMEOUT_S,
         )
     except requests.RequestException as error:
-        raise Failed(f"MLflow at {url} does not answer ({type(error).__name__}); start it") from None
+        raise Failed(f"MLflow at {_shown(url)} does not answer ({type(error).__name__}); start it") from None
     try:
         found = answer.json()
     except ValueError:
@@ -206,12 +212,13 @@ def _mlflow(method: str, path: str, body: dict[str, str] | None = None, may_exis
         return {}
     if answer.status_code == 401:
         raise Failed(
-            f"MLflow at {url} refused the account admin: mlflow_admin_password is not its password. Change it in "
-            "MLflow too: docs/secrets-and-accounts.md"
+            f"MLflow at {_shown(url)} refused the account admin: mlflow_admin_password is not its password. Change it "
+            "in MLflow too: docs/secrets-and-accounts.md"
         )
     if answer.status_code == 403:
-        raise Failed(f"MLflow at {url} answered 403: its host name is not in MLFLOW_ALLOWED_HOSTS")
-    raise Failed(f"MLflow at {url} answered {answer.status_code} {code} {found.get('message', '')} to {path}".strip())
+        raise Failed(f"MLflow at {_shown(url)} answered 403: its host name is not in MLFLOW_ALLOWED_HOSTS")
+    reason = f"{answer.status_code} {code} {found.get('message', '')}".strip()
+    raise Failed(f"MLflow at {_shown(url)} answered {reason} to {path}")
 
 
 if __name__ == "__main__":

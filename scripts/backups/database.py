@@ -85,7 +85,7 @@ class Database(ABC):
 
     def versions(self) -> dict[str, str]:
         """The server's version and the dump program's."""
-        printed = subprocess.run([self._find(self.dumpers), "--version"], capture_output=True, text=True, check=False)
+        printed = subprocess.run([self._find(self.dumpers), "--version"], capture_output=True, text=True, check=False)  # noqa: S603 (words, no shell)
         return {"server": self._query("SELECT VERSION();")[0], "program": printed.stdout.strip()}
 
     @abstractmethod
@@ -120,7 +120,7 @@ class Database(ABC):
             command = [program, *arguments[:-1], *options, arguments[-1]]
             with ExitStack() as last:
                 with deferred_signals():
-                    process = subprocess.Popen(command, stderr=errors, **access, **streams)
+                    process = subprocess.Popen(command, stderr=errors, **access, **streams)  # noqa: S603 (words, no shell)
                     last.callback(_end, process)
                 yield process
                 with contextlib.suppress(BrokenPipeError):

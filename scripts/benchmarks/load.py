@@ -19,6 +19,7 @@ import urllib3
 from benchmarks.arguments import names, whole_number
 from benchmarks.output import log, print_table
 from benchmarks.wrk import WARM_UP_S, MeasurementFailed, find_wrk, load
+from common.redaction import redact, shown_url
 from deployment.smoke import TIMEOUT_S, example_row, make_picture
 
 COLUMNS = ("pipeline", "input", "clients", "calls", "calls_per_s", "p50_ms", "p95_ms", "p99_ms", "errors")
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
     given = parser.parse_args(argv)
     parts = urlsplit(given.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        parser.error(f"{given.url}: must begin with http:// or https://")
+        parser.error(f"{shown_url(given.url)}: must begin with http:// or https://")
     if not given.anywhere and not is_local(parts.hostname):
         parser.error(f"{parts.hostname} is not this machine; if it is yours, add --anywhere")
     if missing := [file for file in given.picture if not file.is_file()]:
@@ -57,10 +58,10 @@ def main(argv: list[str]) -> int:
         log(f"! {error}")
         return 2
     except (requests.RequestException, LookupError, ValueError) as error:
-        log(f"! {given.url} does not answer like classify: {type(error).__name__}: {error}")
+        log(f"! {shown_url(given.url)} does not answer like classify: {type(error).__name__}: {redact(str(error))}")
         return 1
     if given.json:
-        print(json.dumps({"url": given.url, "cores_here": os.cpu_count(), "measures": measures}))
+        print(json.dumps({"url": shown_url(given.url), "cores_here": os.cpu_count(), "measures": measures}))
         return 0
     print_table(COLUMNS, [[measure[column] for column in COLUMNS] for measure in measures])
     for measure in measures:

@@ -113,6 +113,6 @@ def _environment(programs: Path) -> dict[str, str]:
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 (words, no shell)
     if done.returncode:
         raise MeasurementFailed(f"{' '.join(command[:3])} failed: {done.stderr.strip()[-800:]}")

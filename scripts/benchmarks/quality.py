@@ -125,7 +125,7 @@ def trained(spec: Spec, out: Path, module: str = "benchmarks.quality_train") -> 
     environment = {**ENVIRONMENT, **os.environ, "PYTHONPATH": places}
     command = [sys.executable, "-m", module, json.dumps(asdict(spec)), str(out)]
     # This process handles Ctrl-C. The training ends when its stdin closes, however this process ends.
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True) as child:
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True) as child:  # noqa: S603 (words, no shell)
         code = child.wait()
     if code:
         why = f"code {code}" if code > 0 else signal.Signals(-code).name

@@ -116,5 +116,5 @@ def free_port() -> int:
     """A free port below those that the system assigns by itself."""
     while True:
         with socket.socket() as tried, contextlib.suppress(OSError):
-            tried.bind(("127.0.0.1", random.randrange(20_000, 31_000)))
+            tried.bind(("127.0.0.1", random.randrange(20_000, 31_000)))  # noqa: S311 (a free port)
             return int(tried.getsockname()[1])

@@ -101,8 +101,8 @@ class Deployment:
             if "unknown flag" in str(error):
                 raise StepFailed(f"{error}\n    This faas-cli is too old: 0.18.10 or later is needed") from None
             raise StepFailed(
-                f"{error}\n    Is the gateway running at {self.gateway.url} (OPENFAAS_URL)? Are you logged in "
-                f"(`faas-cli login --gateway {self.gateway.url}`, or OPENFAAS_PASSWORD)?"
+                f"{error}\n    Is the gateway running at {self.gateway.shown} (OPENFAAS_URL)? Are you logged in "
+                f"(`faas-cli login --gateway {self.gateway.shown}`, or OPENFAAS_PASSWORD)?"
             ) from None
         self.before = {name: image for name, image in deployed.items() if name in self.names()}
         for name, image in self.before.items():
@@ -200,7 +200,7 @@ class Deployment:
         until = time.monotonic() + self.arguments.wait
         for function in self.functions:
             if self.programs.dry:
-                log(f"    GET {self.gateway.url}/function/{function.name}/readyz, until the new replica answers")
+                log(f"    GET {self.gateway.shown}/function/{function.name}/readyz, until the new replica answers")
                 continue
             while (state := self.gateway.deployment_of(function)) != self.settings["SABUESO_DEPLOYMENT"]:
                 if time.monotonic() > until:
@@ -213,7 +213,7 @@ class Deployment:
 
     def call(self) -> None:
         if self.programs.dry:
-            log(f"    scripts/smoke --no-model {self.gateway.url}")
+            log(f"    scripts/smoke --no-model {self.gateway.shown}")
             return
         # On a platform without readiness checks the first calls may fail.
         failed = smoke(self.gateway.url, self.names(), no_model=True, wait_s=FIRST_CALLS_S)
@@ -232,7 +232,7 @@ class Deployment:
     def rollback(self) -> str:
         if not self.deploying:
             return "No function was changed; the previous ones keep running."
-        return rollback_commands(self.functions, self.before, self.gateway.url, self.options())
+        return rollback_commands(self.functions, self.before, self.gateway.shown, self.options())
 
     def options(self) -> str:
         """The options of this command that a rollback needs too."""
@@ -262,7 +262,7 @@ def main(argv: list[str]) -> int:
         return 2
     os.chdir(ROOT)  # faas-cli resolves the paths of stack.yml from here
     steps = deployment.steps()
-    log(f"{', '.join(sorted(deployment.names()))} to {deployment.gateway.url}, tag {deployment.settings['TAG']}")
+    log(f"{', '.join(sorted(deployment.names()))} to {deployment.gateway.shown}, tag {deployment.settings['TAG']}")
     for number, (name, step) in enumerate(steps, 1):
         log(f"{number} of {len(steps)}: {name}")
         try:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from common.redaction import redact
+
 END_LINES = 12
 BUILDERS = {
     "docker": "faas-cli build and push",
@@ -40,7 +42,7 @@ class Programs:
             return ""
         output = None if live else subprocess.PIPE
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 (words, no shell)
                 words,
                 input=stdin,
                 stdin=subprocess.DEVNULL if stdin is None else None,
@@ -79,5 +81,5 @@ class Programs:
 
 
 def end_of(output: str | None) -> str:
-    lines = [line for line in (output or "").splitlines() if line.strip()][-END_LINES:]
+    lines = [line for line in redact(output or "").splitlines() if line.strip()][-END_LINES:]
     return ":\n" + "\n".join(f"      {line}" for line in lines) if lines else ""

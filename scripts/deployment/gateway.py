@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import requests
 
+from common.redaction import shown_url
 from deployment.faas_cli import Programs, end_of
 from deployment.images import full_name
 from local.stack import Function
@@ -18,6 +19,11 @@ class Gateway:
 
     url: str
     programs: Programs
+
+    @property
+    def shown(self) -> str:
+        """Its URL without an account."""
+        return shown_url(self.url)
 
     def images(self) -> dict[str, str]:
         """The image of each function that is deployed. Raises StepFailed."""
@@ -53,7 +59,7 @@ class Gateway:
         """The end of its log; "" if there is none."""
         words = ["faas-cli", "logs", function.name, "--tail=false", "--since=15m"]
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 (words, no shell)
                 words, env=dict(self.programs.environment), capture_output=True, text=True, timeout=20, check=False
             )
         except (OSError, subprocess.SubprocessError):

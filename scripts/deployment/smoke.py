@@ -17,6 +17,8 @@ from typing import Any
 import requests
 from urllib3.exceptions import InsecureRequestWarning
 
+from common.redaction import redact, shown_url
+
 FUNCTIONS = ("classify", "fetch-batch", "train")
 PROBLEM = "application/problem+json"
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,11 +61,11 @@ class Smoke:
         try:
             self.results.append((name, True, call()))
         except CheckFailed as error:
-            self.results.append((name, False, str(error)))
+            self.results.append((name, False, redact(str(error))))
         except requests.RequestException as error:
             self.results.append((name, False, f"no answer: {type(error).__name__}"))
         except (KeyError, TypeError, IndexError, ValueError) as error:
-            self.results.append((name, False, f"unexpected answer: {type(error).__name__}: {error}"))
+            self.results.append((name, False, f"unexpected answer: {type(error).__name__}: {redact(str(error))}"))
 
     def _call(self, method: str, path: str, **given: Any) -> requests.Response:
         # `verify` with each call: REQUESTS_CA_BUNDLE overrides the session's setting.
@@ -190,7 +192,7 @@ def smoke(
         time.sleep(1)
     if as_json:
         listed = [{"check": name, "ok": ok, "message": message} for name, ok, message in checks.results]
-        print(json.dumps({"url": url, "failed": failed, "checks": listed}))
+        print(json.dumps({"url": shown_url(url), "failed": failed, "checks": listed}))
         return failed
     for name, ok, message in checks.results:
         print(f"    {'ok  ' if ok else 'FAIL'} {name}: {message}", flush=True)
@@ -207,7 +209,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object for programs")
     given = parser.parse_args(argv)
     if not given.url.startswith(("http://", "https://")):
-        parser.error(f"{given.url}: must begin with http:// or https://")
+        parser.error(f"{shown_url(given.url)}: must begin with http:// or https://")
     if given.picture is not None and not given.picture.is_file():
         parser.error(f"no file {given.picture}")
     if given.insecure:

@@ -48,5 +48,5 @@ def _default(field: FieldInfo) -> str:
     if field.default_factory is not None or value in (None, "", {}, ()):
         return ""
     if isinstance(value, Path):
-        value = str(value).replace(f"{FUNCTIONS}/", "").replace(tempfile.gettempdir(), "/tmp")
+        value = str(value).replace(f"{FUNCTIONS}/", "").replace(tempfile.gettempdir(), "/tmp")  # noqa: S108 (only written)
     return f"`{value}`"

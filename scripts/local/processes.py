@@ -35,7 +35,7 @@ class Process:
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output, deferred_signals():
-            self.child = subprocess.Popen(
+            self.child = subprocess.Popen(  # noqa: S603 (words, no shell)
                 self.command,
                 env=dict(self.environment),
                 cwd=self.folder,
@@ -95,13 +95,12 @@ class Processes:
         while not self._stopping.wait(0.3):
             with self._lock:
                 for process in self._all.values():
-                    if process.child is not None and process.child.poll() is not None and self.broken is None:
-                        self._restart_dead(process)
+                    child = process.child
+                    if child is not None and child.poll() is not None and self.broken is None:
+                        self._restart_dead(process, child.returncode)
 
-    def _restart_dead(self, process: Process) -> None:
+    def _restart_dead(self, process: Process, code: int) -> None:
         """Report the death with the end of the log, and restart the process as a platform would."""
-        assert process.child is not None
-        code = process.child.returncode
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
         print(f"\n! {process.name} ended with {how}. The end of {process.log}:\n{process.log_end()}", file=sys.stderr)
         process.signal_group(signal.SIGKILL)

@@ -32,7 +32,7 @@ SERVICE_OF = {"mysql": "mysql", "minio": "minio", "mlflow": "mlflow", "accounts"
 DIFFERENT = {
     "MLFLOW_ALLOWED_HOSTS": "mlflow,mlflow:5000,mlflow.sabueso,mlflow.sabueso:5000,${MLFLOW_ALLOWED_HOSTS}",
     "MLFLOW_READERS": "classify,${MLFLOW_CLASSIFY_USERNAME}",
-    "PROXY_ADDRESS": "0.0.0.0",
+    "PROXY_ADDRESS": "0.0.0.0",  # noqa: S104 (in a container)
     "PROXY_HTTP_PORT": "80",
     "PROXY_HTTPS_PORT": "443",
     "PROXY_GATEWAY_URL": "http://gateway.openfaas:8080",
@@ -284,7 +284,7 @@ def test_the_knative_service_is_the_function_of_stack_yml() -> None:
     assert container["resources"] == {"requests": function["requests"], "limits": function["limits"]}
     (secrets,) = (one["projected"] for one in template["spec"]["volumes"] if "projected" in one)
     assert [one["secret"]["name"] for one in secrets["sources"]] == function["secrets"]
-    assert {one["mountPath"] for one in container["volumeMounts"]} == {"/var/openfaas/secrets", "/tmp"}
+    assert {one["mountPath"] for one in container["volumeMounts"]} == {"/var/openfaas/secrets", "/tmp"}  # noqa: S108
     for bound in ("min", "max"):
         label = function["labels"][f"com.openfaas.scale.{bound}"]
         assert template["metadata"]["annotations"][f"autoscaling.knative.dev/{bound}-scale"] == label

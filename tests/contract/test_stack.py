@@ -146,7 +146,7 @@ def test_a_function_lingers_while_the_watchdog_still_sends_calls() -> None:
 def test_the_root_is_read_only_and_scratch_is_in_tmp() -> None:
     for name, function in FUNCTIONS.items():
         assert function["readonly_root_filesystem"] is True, name
-        assert function["environment"]["SABUESO_SCRATCH"].startswith("/tmp/"), name
+        assert function["environment"]["SABUESO_SCRATCH"].startswith("/tmp/"), name  # noqa: S108
 
 
 def test_only_fetch_batch_has_a_schedule() -> None:

@@ -11,9 +11,10 @@ from common.pipeline_files import read_pipelines
 from common.pipelines import Weights
 from common.storage import keys
 from common.storage.dataset import Dataset
-from common.storage.executions import begin
+from common.storage.executions import begin, newest
 from common.storage.leases import acquire
 from common.storage.training_record import TrainingRecord
+from conftest import wait_until
 from fake_mlflow import FakeMlflow
 from flowers import flower_rows
 from stored import sample_meta
@@ -21,6 +22,7 @@ from train.context import TrainingContext
 from train.fingerprint import settings_fingerprint
 from train.job import own_scratch, run
 from train.snapshot import read_examples
+from train.supervisor import Supervisor
 
 
 @pytest.fixture
@@ -130,3 +132,43 @@ def test_a_job_removes_what_a_killed_one_left_in_the_scratch_folder(tmp_path, mo
         assert tempfile.gettempdir() == str(tmp_path / "flowers")
         left.parent.mkdir()
     assert list(tmp_path.iterdir()) == []
+
+
+FAILING_FIT = """
+import sys, types
+
+def fail(*_):
+    raise ValueError("Graph execution error:\\n\\n  File 'fit.py', line 7, in fit\\n(http://ana:p4ss-Zq9@host/d?key=p4ss-Zq9)")
+
+sys.modules["train.training"] = types.SimpleNamespace(train_version=fail, judge_registered=fail)
+from train.job import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class FailingSupervisor(Supervisor):
+    """Its jobs are trainings whose fit fails like TensorFlow's: the message holds a traceback."""
+
+    def command(self, *arguments):
+        return [sys.executable, "-c", FAILING_FIT, *arguments]
+
+
+def test_the_reason_of_an_unexpected_failure_names_what_to_look_up_and_the_log_has_the_traceback(
+    make_settings, serve, store, tmp_path
+):
+    settings = make_settings("flowers", MLFLOW_TRACKING_URI=serve(FakeMlflow(tmp_path / "mlflow").app).url)
+    body = json.dumps({"data": flower_rows(90)}).encode()
+    Dataset(store, "flowers").add_sample(body, sample_meta(body, 1, examples=["one", "another"]))
+    identity = FailingSupervisor(settings, store).start(read_pipelines(settings.pipelines)["flowers"], force=False)
+    wait_until(lambda: not newest(store, "flowers", TrainingRecord).record.is_running)
+    record = newest(store, "flowers", TrainingRecord).record
+    assert record.state == "failed"
+    assert record.reason == (
+        f"unexpected ValueError in stage 'snapshot taken'; the log of train has the details under {identity}"
+    )
+    log = (settings.scratch / "logs" / "train-flowers.log").read_text()
+    (line,) = [json.loads(line) for line in log.splitlines() if '"the training failed"' in line]
+    assert line["execution"] == identity
+    assert "Traceback (most recent call last)" in line["error"]
+    assert "http://host/d" in line["error"]
+    assert "p4ss-Zq9" not in log

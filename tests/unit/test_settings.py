@@ -21,7 +21,7 @@ SETTINGS = {"fetch_batch": FetchSettings, "train": TrainSettings, "classify": Cl
 def test_an_empty_environment_gives_every_default():
     settings = read_settings({})
     assert settings.store is None
-    assert (settings.host, settings.port) == ("0.0.0.0", 8080)
+    assert (settings.host, settings.port) == ("0.0.0.0", 8080)  # noqa: S104
     assert settings.secrets == Path("/var/openfaas/secrets")
     assert (settings.lease_s, settings.refresh_s, settings.max_body_mb) == (60, 15, 20)
     assert settings.workers == min(cores(), 4)
@@ -216,3 +216,23 @@ def test_readiness_names_the_deployment(make_settings):
     settings = make_settings("flowers", SABUESO_DEPLOYMENT="the-newest")
     answer = make_app("classify", settings, {}).test_client().get("/readyz").json
     assert answer == {"status": "ok", "deployment": "the-newest"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "htp://ana:p4ss-Zq9@mlflow:5000",
+        "ana:p4ss-Zq9@mlflow:5000",
+        "http:/ana:p4ss Zq9@mlflow",
+        "ana p4ss-Zq9@mlflow?key=p4ss-Zq9",
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL_S3", "SABUESO_STORE", "SABUESO_MLFLOW_PUBLIC_URL"]
+)
+def test_a_wrong_url_is_named_without_the_password_in_it(name, value):
+    with pytest.raises(WrongSettings) as refused:
+        TrainSettings.read({name: value})
+    assert name in refused.value.detail
+    assert "mlflow" in refused.value.detail
+    assert "Zq9" not in f"{refused.value.detail} {refused.value.errors}"

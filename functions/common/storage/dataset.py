@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
+from pydantic import model_validator
+
 from common.csv_rows import csv_rows
-from common.documents import Document
+from common.documents import Document, RedactedText, ShownUrl
 from common.errors import Conflict
+from common.redaction import HIDDEN, shown_url, without_account
 from common.storage import keys
 from common.storage.object_store import ObjectStore
 
@@ -22,16 +26,38 @@ D = TypeVar("D", bound=Document)
 
 
 class SourceDocument(Document):
-    """Where a pipeline's stored data come from, without credentials. `since`: when the first data arrived."""
+    """Where a pipeline's stored data come from, without credentials. `since`: when the first data arrived.
+
+    `params`: those that are no secret; `identity` tells two sources apart by what is not shown, too.
+    """
 
     type: str
     location: str
     params: dict[str, str] = {}
     made_up: bool = False
     since: str = ""
+    identity: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hide_secrets(cls, given: Any) -> Any:
+        """Documents of earlier versions have no identity, but the whole URL and the values of all params."""
+        match given:
+            case {"type": str(kind), "location": str(location), **rest} if not rest.get("identity"):
+                params = rest.get("params", {})
+                if isinstance(params, dict):
+                    hidden = {"location": shown_url(location), "params": dict.fromkeys(params, HIDDEN)}
+                    return {**given, **hidden, "identity": source_identity(kind, location, params)}
+        return given
 
     def is_same_place(self, other: SourceDocument) -> bool:
-        return (self.type, self.location, self.params) == (other.type, other.location, other.params)
+        return self.identity == other.identity
+
+
+def source_identity(kind: str, location: str, params: Mapping[str, str]) -> str:
+    """sha256 of what makes a source another one. Its account and password do not: they may be renewed."""
+    place = without_account(location) if "://" in location else location
+    return hashlib.sha256(json.dumps([kind, place, dict(params)], sort_keys=True).encode()).hexdigest()
 
 
 class IntentDocument(Document):
@@ -45,7 +71,7 @@ class IntentDocument(Document):
     id: str
     time: str
     lease: str
-    outcome: str | None = None
+    outcome: RedactedText | None = None
 
     def stored(self, is_new: bool) -> Self:
         return self.with_outcome("stored" if is_new else "duplicate")
@@ -72,8 +98,10 @@ class IntentDocument(Document):
 
 
 class SampleSource(Document):
-    url: str | None = None
-    path: str | None = None
+    """As it may be shown; earlier versions stored whole URLs and params."""
+
+    url: ShownUrl | None = None
+    path: ShownUrl | None = None
     params: dict[str, str] = {}
 
 
@@ -141,6 +169,20 @@ class Dataset:
     def set_source(self, source: SourceDocument) -> None:
         """Write the source, once. Raises Conflict if there is one already."""
         self.store.put(keys.source(self.pipeline), source.encode(), if_absent=True)
+
+    def upgraded_source(self, given: SourceDocument) -> SourceDocument | None:
+        """The source; one that an earlier version stored with its secrets is rewritten. `given`: the source of now."""
+        key = keys.source(self.pipeline)
+        stored = self.store.get(key)
+        if stored is None:
+            return None
+        source = SourceDocument.decode(stored.body, key)
+        if "identity" not in json.loads(stored.body):
+            if source.is_same_place(given):
+                source = source.model_copy(update={"params": given.params})
+            with contextlib.suppress(Conflict):  # another fetch has rewritten it
+                self.store.put(key, source.encode(), if_match=stored.etag)
+        return source
 
     def samples(self) -> list[Sample]:
         """Every committed sample, by batch, then by time of arrival."""

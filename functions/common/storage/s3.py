@@ -23,6 +23,7 @@ from botocore.exceptions import (
 )
 
 from common.errors import Conflict, FieldError, StoreUnavailable, WrongSettings
+from common.redaction import shown_url
 from common.settings import StoreSettings
 from common.storage.keys import PROBE
 from common.storage.object_store import StoredObject, check_key
@@ -57,7 +58,7 @@ class S3Store:
     def __init__(self, bucket: str, prefix: str, settings: StoreSettings) -> None:
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
-        self.where = f"s3://{bucket}/{prefix}"
+        self.where = shown_url(f"s3://{bucket}/{prefix}")
         self._settings = settings
         self._keys: tuple[str, str] | None = None
         self._client: Any = None
@@ -236,7 +237,7 @@ class S3Store:
         until = time.monotonic() + RETRY_S
         for attempt in range(ATTEMPTS):
             yield attempt, until
-            time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**attempt))
+            time.sleep(random.uniform(0, FIRST_PAUSE_S * 2**attempt))  # noqa: S311 (jitter)
 
     def _retry_or_raise(self, error: ClientError | BotoCoreError, attempt: int, until: float) -> None:
         """Return if a retry makes sense. Raises StoreUnavailable if not."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from common.documents import RedactedText, WithoutAccount
 from common.storage.executions import ExecutionRecord
 
 
@@ -22,10 +23,10 @@ class TrainingRecord(ExecutionRecord):
     force: bool = False
     metrics: dict[str, float] = {}
     decision: str | None = None
-    reason: str = ""
+    reason: RedactedText = ""
     version: str | None = None
     run_id: str | None = None
-    run_url: str | None = None
+    run_url: WithoutAccount | None = None
     snapshot: str | None = None
     settings_fingerprint: str | None = Field(None, alias="settings")
     examples: int = 0

@@ -19,6 +19,7 @@ from common.timestamps import timestamp
 from fetch_batch.errors import SourceChanged, SourceExhausted, SourceUnavailable
 from fetch_batch.fetch_stats import STOPPED, FetchStats
 from fetch_batch.outbox import Answer, Outbox
+from fetch_batch.sources.variables import ConfiguredSource
 from fetch_batch.validation import check_rows
 
 MAX_ANSWER = 64_000_000
@@ -28,14 +29,14 @@ MADE_UP = "X-Sabueso-Data"
 ENDED = "ya se recolecto"
 
 
-def request_batch(url: str, params: dict[str, str], timeout_s: float) -> tuple[bytes, bool, str | None]:
+def request_batch(source: ConfiguredSource, timeout_s: float) -> tuple[bytes, bool, str | None]:
     """One request: the body, whether the API marks the data as made up, and the message of an exhausted source.
 
     Raises SourceUnavailable.
     """
-    until = time.monotonic() + timeout_s
+    until, url = time.monotonic() + timeout_s, f"{source.location.rstrip('/')}/data"
     try:
-        with requests.get(f"{url.rstrip('/')}/data", params=params, timeout=timeout_s, stream=True) as answer:
+        with requests.get(url, params=source.params, timeout=timeout_s, stream=True) as answer:
             chunks, size = [], 0
             for chunk in answer.iter_content(1 << 16):
                 chunks.append(chunk)
@@ -52,11 +53,11 @@ def request_batch(url: str, params: dict[str, str], timeout_s: float) -> tuple[b
     except requests.ConnectionError as error:
         if "Read timed out" in str(error):  # requests does not call it a Timeout in the middle of a body
             raise SourceUnavailable(f"the answer was incomplete after {timeout_s:g} s") from None
-        raise SourceUnavailable(f"no connection to {url}") from None
-    except requests.RequestException as error:
+        raise SourceUnavailable(f"no connection to {source.document.location}") from None
+    except (requests.RequestException, ValueError) as error:  # ValueError: a URL that can't be one
         raise SourceUnavailable(f"the request failed: {type(error).__name__}") from None
     made_up = answer.headers.get(MADE_UP) == "made-up"
-    detail = _detail(body) if 400 <= answer.status_code < 500 else ""
+    detail = source.hide_secrets(_detail(body))[:200] if 400 <= answer.status_code < 500 else ""
     if answer.status_code == 400 and ENDED in _without_accents(detail):
         return body, made_up, detail
     if answer.status_code != 200:
@@ -66,7 +67,7 @@ def request_batch(url: str, params: dict[str, str], timeout_s: float) -> tuple[b
 
 def _detail(body: bytes) -> str:
     try:
-        return str(read_json(body)["detail"])[:200]
+        return str(read_json(body)["detail"])
     except (Malformed, KeyError, TypeError):
         return ""
 
@@ -108,12 +109,11 @@ class BatchApi:
         self,
         pipeline: Pipeline,
         dataset: Dataset,
-        url: str,
-        params: dict[str, str],
+        source: ConfiguredSource,
         outbox: Outbox,
         check_source: Callable[[bool], None],
     ) -> None:
-        self.pipeline, self.dataset, self.url, self.params = pipeline, dataset, url, params
+        self.pipeline, self.dataset, self.source = pipeline, dataset, source
         self.outbox, self.check_source = outbox, check_source
 
     def collect(self, stats: FetchStats, nonce: str, wanted: int, until: float, timeout_s: float) -> None:
@@ -149,7 +149,7 @@ class BatchApi:
         answer: Answer | None = None
         try:
             try:
-                body, made_up, ended = request_batch(self.url, self.params, timeout_s)
+                body, made_up, ended = request_batch(self.source, timeout_s)
                 if ended is not None:
                     handled = intent.exhausted()
                     self.check_source(made_up)
@@ -187,6 +187,7 @@ class BatchApi:
         number, rows = read_batch(answer.body)
         self.check_source(answer.made_up)
         report = check_rows(rows, self.pipeline)
+        shown = self.source.document
         seen = [(sample.meta.generation, sample.batch) for sample in self.dataset.samples()]
         meta = SampleMeta(
             batch=number,
@@ -194,7 +195,7 @@ class BatchApi:
             format="json",
             time=answer.received,
             intent=intent.id,
-            source=SampleSource(url=self.url, params=self.params),
+            source=SampleSource(url=shown.location, params=shown.params),
             made_up=answer.made_up,
             generation=next_generation(seen, number),
             **vars(report),

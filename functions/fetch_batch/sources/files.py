@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
+from urllib.parse import urlsplit
 
 import requests
 
 from common.errors import StoreUnavailable, WrongSettings
+from common.redaction import shown_url
 from common.storage.open_store import open_store
 from fetch_batch.errors import SourceUnavailable
 from fetch_batch.settings import FetchSettings
@@ -39,11 +41,12 @@ class File:
 
 def list_files(location: str, settings: FetchSettings) -> Iterator[File]:
     """Every file at a location, in any order. Raises SourceUnavailable, naming what is missing."""
+    shown = shown_url(location)
     if location.startswith(("http://", "https://")):
         try:
             location = str(_download(location, settings))
         except OSError as error:
-            raise SourceUnavailable(f"{location} can't be kept in {settings.scratch}: {error}") from None
+            raise SourceUnavailable(f"{shown} can't be kept in {settings.scratch}: {error}") from None
     if location.startswith("s3://"):
         yield from _s3_files(location, settings)
         return
@@ -52,13 +55,13 @@ def list_files(location: str, settings: FetchSettings) -> Iterator[File]:
         if path.is_dir():
             yield from _folder_files(path)
         elif not path.is_file():
-            raise SourceUnavailable(f"there is no file or folder {location}")
+            raise SourceUnavailable(f"there is no file or folder {shown}")
         elif location.endswith(ARCHIVES):
             yield from _folder_files(_unpack(path, settings))
         else:
             yield File(path.name, lambda: path.open("rb"))
     except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise SourceUnavailable(f"{location} can't be read: {error}") from None
+        raise SourceUnavailable(f"{shown} can't be read: {error}") from None
 
 
 def _folder_files(folder: Path) -> Iterator[File]:
@@ -81,7 +84,7 @@ def _unpack(path: Path, settings: FetchSettings) -> Path:
     part = target.with_suffix(f".{os.getpid()}")
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            archive.extractall(part)  # drops absolute names and ".."
+            archive.extractall(part)  # noqa: S202 (it drops absolute names and "..")
     else:
         with tarfile.open(path) as archive:
             _untar(archive, part)
@@ -102,24 +105,26 @@ def _untar(archive: tarfile.TarFile, folder: Path) -> None:
     for member in members:
         if not (folder / member.name).resolve().is_relative_to(folder.resolve()):
             raise tarfile.TarError(f"{member.name} would be written outside of the folder")
-    archive.extractall(folder, members=members)
+    archive.extractall(folder, members=members)  # noqa: S202 (checked above)
 
 
 def _s3_files(location: str, settings: FetchSettings) -> Iterator[File]:
+    shown = shown_url(location)
+
     def fetch(key: str) -> BinaryIO:
         try:
             settings.scratch.mkdir(parents=True, exist_ok=True)
             with contextlib.ExitStack() as stack:
                 file = stack.enter_context(tempfile.TemporaryFile(dir=settings.scratch))
                 if not objects.read_into(key, file):
-                    raise SourceUnavailable(f"{location}/{key} was deleted during the fetch")
+                    raise SourceUnavailable(f"{shown}/{key} was deleted during the fetch")
                 file.seek(0)
                 stack.pop_all()  # the reader closes it
                 return cast(BinaryIO, file)
         except StoreUnavailable as error:
             raise SourceUnavailable(error.detail) from None
         except OSError as error:
-            raise SourceUnavailable(f"{location}/{key} can't be kept in {settings.scratch}: {error}") from None
+            raise SourceUnavailable(f"{shown}/{key} can't be kept in {settings.scratch}: {error}") from None
 
     try:
         objects = open_store(settings, location)
@@ -131,8 +136,9 @@ def _s3_files(location: str, settings: FetchSettings) -> Iterator[File]:
 
 def _download(url: str, settings: FetchSettings) -> Path:
     """The file at a URL, kept in the scratch folder and downloaded again only if it changed (ETag)."""
+    shown = shown_url(url)
     folder = settings.scratch / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16]
-    target, etag = folder / (PurePosixPath(url.split("?")[0]).name or "file"), folder / ".etag"
+    target, etag = folder / (PurePosixPath(urlsplit(shown).path).name or "file"), folder / ".etag"
     folder.mkdir(parents=True, exist_ok=True)
     known = {"If-None-Match": etag.read_text()} if etag.exists() and target.exists() else {}
     try:
@@ -140,17 +146,17 @@ def _download(url: str, settings: FetchSettings) -> Path:
             if answer.status_code == 304:
                 return target
             if answer.status_code != 200:
-                raise SourceUnavailable(f"{url} answered {answer.status_code}")
+                raise SourceUnavailable(f"{shown} answered {answer.status_code}")
             part = folder / ".part"
             size = 0
             with part.open("wb") as file:
                 for chunk in answer.iter_content(1 << 20):
                     size += len(chunk)
                     if size > MAX_DOWNLOAD:
-                        raise SourceUnavailable(f"{url} is larger than {MAX_DOWNLOAD} bytes")
+                        raise SourceUnavailable(f"{shown} is larger than {MAX_DOWNLOAD} bytes")
                     file.write(chunk)
             part.replace(target)
             etag.write_text(answer.headers.get("ETag", ""))
-    except requests.RequestException as error:
-        raise SourceUnavailable(f"{url} can't be fetched: {type(error).__name__}") from None
+    except (requests.RequestException, ValueError) as error:  # ValueError: a URL that can't be one
+        raise SourceUnavailable(f"{shown} can't be fetched: {type(error).__name__}") from None
     return target

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 
 from common.pipelines import Pipeline
+from common.redaction import shown_url
 from common.storage.dataset import Dataset, SampleMeta, SampleSource, sample_digest
 from common.timestamps import timestamp
 from fetch_batch.errors import SourceUnavailable
@@ -45,7 +46,7 @@ def collect_images(
     labelled = [file for file in files if file.name in labels]
     if not labelled:
         raise SourceUnavailable(
-            f"{location} holds no pictures in folders named {', '.join(folders)}; {_describe(files)}"
+            f"{shown_url(location)} holds no pictures in folders named {', '.join(folders)}; {_describe(files)}"
         )
     in_this_batch: dict[str, str] = {}
     for file in sorted((file for file in labelled if file.name not in names), key=_shuffled):

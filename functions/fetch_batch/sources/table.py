@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 from common.csv_rows import csv_rows
 from common.errors import Unusable
 from common.pipelines import Pipeline
+from common.redaction import shown_url
 from common.storage.dataset import Dataset, SampleMeta, SampleSource, sample_digest
 from common.timestamps import timestamp
 from fetch_batch.errors import SourceUnavailable
@@ -60,17 +61,18 @@ def collect_table(
 
 
 def _rows(location: str, names: list[str], settings: FetchSettings) -> Generator[list[str]]:
+    shown = shown_url(location)
     files = sorted(list_files(location, settings), key=lambda file: file.name)
     tables = [file for file in files if file.name.endswith(SUFFIXES)]
     if not tables:
         there = ", ".join(file.name for file in files[:MAX_FILES]) or "nothing"
         more = f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else ""
-        raise SourceUnavailable(f"{location} holds no CSV file ({', '.join(SUFFIXES)}); it holds {there}{more}")
+        raise SourceUnavailable(f"{shown} holds no CSV file ({', '.join(SUFFIXES)}); it holds {there}{more}")
     for file in tables:
-        yield from _file_rows(file, location, names)
+        yield from _file_rows(file, shown, names)
 
 
-def _file_rows(file: File, location: str, names: list[str]) -> Generator[list[str]]:
+def _file_rows(file: File, shown: str, names: list[str]) -> Generator[list[str]]:
     """Rows as they are read: a table may be larger than the memory of this function."""
     try:
         with file.open() as raw:
@@ -80,6 +82,6 @@ def _file_rows(file: File, location: str, names: list[str]) -> Generator[list[st
             with io.TextIOWrapper(cast(BinaryIO, plain), "utf-8-sig", newline="") as text:
                 yield from csv_rows(text, names)
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise SourceUnavailable(f"{file.name} of {location} can't be read: {error}") from None
+        raise SourceUnavailable(f"{file.name} of {shown} can't be read: {error}") from None
     except Unusable as error:
-        raise SourceUnavailable(f"{file.name} of {location}: {error.detail}") from None
+        raise SourceUnavailable(f"{file.name} of {shown}: {error.detail}") from None

@@ -7,13 +7,13 @@ import hashlib
 import os
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 import psutil
 import requests
 
 from common.errors import Unavailable
 from common.pipelines import Weights
+from common.redaction import shown_url
 from common.storage.open_store import open_store
 from train.errors import TrainingFailed
 from train.settings import TrainSettings
@@ -34,7 +34,7 @@ def fetch_weights(weights: Weights, settings: TrainSettings) -> Path:
     if target.is_file() and _sha256(target) == weights.sha256:
         return target
     partial = folder / f".{weights.sha256}.{os.getpid()}"
-    location = _without_secrets(weights.path)
+    location = shown_url(weights.path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with partial.open("w+b") as file:
@@ -104,11 +104,3 @@ def _download(url: str, location: str, file: BinaryIO) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _without_secrets(path: str) -> str:
-    """The path without user name, password and query of a URL."""
-    if "://" not in path:
-        return path
-    url = urlsplit(path)
-    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"

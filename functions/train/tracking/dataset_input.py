@@ -12,6 +12,7 @@ from mlflow.types.schema import ColSpec, DataType, Schema, TensorSpec
 
 from common.json_types import Json
 from common.pipelines import Pipeline
+from common.redaction import shown_url
 from common.storage import keys
 from train.snapshot import Examples, profile
 
@@ -25,7 +26,7 @@ def dataset_input(pipeline: Pipeline, examples: Examples, fingerprint: str, stor
         name=f"{pipeline.name}-snapshot",
         digest=fingerprint[:DIGEST_LENGTH],
         source_type="s3" if store.startswith("s3:") else "local",
-        source=json.dumps({"uri": f"{store}/{keys.snapshot(pipeline.name, fingerprint)}"}),
+        source=json.dumps({"uri": f"{shown_url(store)}/{keys.snapshot(pipeline.name, fingerprint)}"}),
         schema=json.dumps(_schema(pipeline)),
         profile=json.dumps(asdict(profile(pipeline, examples))),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from common.settings import FUNCTIONS
 
 MODULES = (
+    "common/redaction.py",
     "common/errors.py",
     "common/json_types.py",
     "common/documents.py",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
 
 from common.inference.contract import Contract, Interval
 from common.inference.pictures import picture_view
@@ -152,14 +151,10 @@ def _data(contract: Contract, origin: Origin, limit: int) -> str:
 
 
 def describe_source(source: SourceDocument | None) -> str:
-    """Type and address of a source, without account, password and query."""
+    """Type and address of a source."""
     if source is None:
         return "unknown"
-    location = source.location
-    parts = urlsplit(location)
-    if parts.scheme and parts.netloc:
-        location = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    return f"{source.type} `{cut(location, 120)}`" if location else source.type
+    return f"{source.type} `{cut(source.location, 120)}`" if source.location else source.type
 
 
 def _training(contract: Contract, origin: Origin) -> str:

@@ -91,8 +91,7 @@ class TrackedRun:
             self.client = mlflow.MlflowClient()
             self.run_id = run_id or self._find_or_create(experiment)
             self._began_ms = mlflow.start_run(run_id=self.run_id, log_system_metrics=False).info.start_time
-        public = settings.mlflow_public or settings.mlflow_uri
-        self.url = f"{public}/#/experiments/{experiment}/runs/{self.run_id}"
+        self.url = f"{settings.mlflow_url}/#/experiments/{experiment}/runs/{self.run_id}"
 
     def _find_or_create(self, experiment: str) -> str:
         """The run of this execution, or the running one of a job that died before it could record its run."""

@@ -57,7 +57,7 @@ def log_version_page(
         source=context.retry(Dataset(context.store, context.pipeline.name).source),
         profile=profile(context.pipeline, examples),
         how={"budget_s": context.budget_s, "seed": context.pipeline.train.seed, **how},
-        mlflow_url=context.settings.mlflow_public or context.settings.mlflow_uri,
+        mlflow_url=context.settings.mlflow_url,
     )
     context.retry(lambda: run.log_text(version_page_text(contract, origin, limit=None), CARD))
     return version_page_text(contract, origin)

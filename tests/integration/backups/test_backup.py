@@ -172,7 +172,7 @@ def test_an_intent_that_says_stored_has_its_sample_in_the_backup(empty: Site, tm
     assert stored <= set(held)
 
 
-@pytest.mark.parametrize("key", ["../../outside", "/tmp/outside", "a//b", "a/"])
+@pytest.mark.parametrize("key", ["../../outside", "/tmp/outside", "a//b", "a/"])  # noqa: S108
 def test_a_key_that_can_t_be_a_file_name_is_refused(full: Site, tmp_path: Path, key: str) -> None:
     (tmp_path / "settings").write_text("\n".join(f"{name}={value}" for name, value in full.values.items()))
     stores = read_deployment(arguments_of(tmp_path / "settings")).stores
