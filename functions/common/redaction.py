@@ -9,7 +9,7 @@ HIDDEN = "***"
 # Each match begins where a run of its characters begins, so that a long text takes linear time.
 # Messages of earlier versions have the parameters of a source as JSON behind its URL.
 _URL = re.compile(
-    r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]*://(?:[^/\s\"]*@)?[^\s\"'<>]*)(?: \{[^{}\n]{0,2000}\})?", re.IGNORECASE
+    r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]*://(?:[^/\s\"]*@)?[^\s\"'<>`]*)(?: \{[^{}\n]{0,2000}\})?", re.IGNORECASE
 )
 _QUERY = re.compile(r"(?<=[\w/.-])\?[^\s\"'<>()=]{1,200}=[^\s\"'<>)]*")
 _ACCOUNT = re.compile(r"(?<![^\s/@:\"'])[^\s/@:\"']{1,200}:[^\s/@]{1,200}@")

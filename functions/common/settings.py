@@ -48,7 +48,7 @@ def _origins(text: str) -> tuple[str, ...]:
     origins = tuple(text.replace(",", " ").split())
     if wrong := [origin for origin in origins if origin != "*" and not ORIGIN.fullmatch(origin)]:
         raise ValueError(
-            f"{', '.join(wrong)}: not an origin as a browser sends it, which is https://HOST or https://HOST:PORT "
+            f"{', '.join(wrong)}: not an origin as a browser sends it, which is `https://HOST` or `https://HOST:8443` "
             "without a path, a final slash or the default port"
         )
     return origins
@@ -105,8 +105,8 @@ class Settings(BaseModel):
     cors_origins: Origins = Field(
         (),
         alias="SABUESO_CORS_ORIGINS",
-        description="origins whose pages may call the function from a browser: `https://HOST` or `https://HOST:PORT`, "
-        "separated by commas or spaces; `*`: any; empty: none",
+        description="origins whose pages may call the function from a browser: `https://site.example` or "
+        "`https://site.example:8443`, separated by commas or spaces; `*`: any; empty: none",
     )
     deployment: str = Field(
         "",

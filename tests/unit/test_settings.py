@@ -9,6 +9,7 @@ from all_settings import read_settings
 from classify.settings import ClassifySettings
 from common.container import cores
 from common.errors import WrongSettings
+from common.redaction import redact
 from common.settings import variables
 from common.web import make_app
 from fetch_batch.settings import FetchSettings
@@ -101,7 +102,7 @@ def test_every_text_that_is_not_an_origin_of_a_browser_is_reported():
     with pytest.raises(WrongSettings) as refused:
         read_settings({"SABUESO_CORS_ORIGINS": " ".join(["https://a.example", *WRONG_ORIGINS])})
     [error] = refused.value.errors
-    assert f": {', '.join(WRONG_ORIGINS)}: not an origin" in error.detail
+    assert redact(f": {', '.join(WRONG_ORIGINS)}: not an origin") in error.detail
 
 
 def test_an_updated_secret_takes_effect_at_once(tmp_path):
