@@ -5,7 +5,8 @@ import io
 import pytest
 from PIL import Image
 
-from costly_pictures import png
+from classify.slots import Slots
+from costly_pictures import jpeg, png
 from flowers import as_record, encode, flower_rows
 from serving import ROW, start, validate_problem
 
@@ -106,3 +107,32 @@ def test_a_hundred_pictures_of_one_call_pass(serving):
 
 def test_a_row_in_all_its_forms_still_passes(limited):
     assert limited.client.post("/flowers?explain=1", json=[ROW] * 5).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "content_type", "is_large"),
+    [
+        ("/flowers", HEADER + LINE * 32_000, "text/csv", True),
+        ("/flowers", HEADER + LINE * 3_000, "text/csv", False),
+        ("/pets", png(1500, 1400, 0, 8), "image/png", True),
+        ("/pets", png(1400, 1400, 0, 8), "image/png", False),
+        ("/pets", jpeg(1500, 1400, progressive=True), "image/jpeg", True),
+        ("/pets", jpeg(8000, 6000), "image/jpeg", False),
+    ],
+    ids=["many-rows", "rows", "large-png", "png", "progressive", "photograph"],
+)
+def test_large_inputs_wait_for_each_other(make_settings, serve, mlflow, path, body, content_type, is_large):
+    settings = make_settings("flowers", "pets", MLFLOW_TRACKING_URI=serve(mlflow.app).url, SABUESO_QUEUE_S="0.05")
+    serving = start(settings)
+    with Slots(0, settings.scratch).compute("image", is_large=True):  # another worker's
+        answer = serving.client.post(path, data=body, content_type=content_type)
+    assert answer.status_code == (503 if is_large else 200), answer.text[:300]
+    assert serving.client.post(path, data=body, content_type=content_type).status_code == 200
+
+
+def test_uploads_are_kept_in_memory_once(serving, monkeypatch):
+    """The scratch folder may be memory too."""
+    monkeypatch.setattr("werkzeug.formparser.SpooledTemporaryFile", lambda *_, **__: pytest.fail("a temporary file"))
+    large = encode(Image.new("RGB", (700, 700)), "BMP")
+    assert len(large) > 1_000_000
+    assert serving.client.post("/pets", **form(large)).status_code == 200

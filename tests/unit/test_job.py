@@ -20,7 +20,7 @@ from flowers import flower_rows
 from stored import sample_meta
 from train.context import TrainingContext
 from train.fingerprint import settings_fingerprint
-from train.job import own_scratch, run
+from train.job import own_scratch, run, take_snapshot
 from train.snapshot import read_examples
 from train.supervisor import Supervisor
 
@@ -172,3 +172,21 @@ def test_the_reason_of_an_unexpected_failure_names_what_to_look_up_and_the_log_h
     assert "Traceback (most recent call last)" in line["error"]
     assert "http://host/d" in line["error"]
     assert "p4ss-Zq9" not in log
+
+
+def test_the_settings_limit_the_pictures_of_a_snapshot(make_settings, store, monkeypatch):
+    limits = []
+
+    def spy(*arguments):
+        limits.append(arguments[3])
+        return read_examples(*arguments)
+
+    monkeypatch.setattr("train.job.read_examples", spy)
+    settings = make_settings("flowers", SABUESO_MAX_MEGAPIXELS="3")
+    dataset = Dataset(store, "flowers")
+    body = json.dumps({"data": flower_rows(90)}).encode()
+    dataset.add_sample(body, sample_meta(body, 1, examples=["one"]))
+    execution = begin(store, "flowers", TrainingRecord.new(force=False, ancestors=[]))
+    with acquire(store, keys.lease("flowers", "train"), "train", 60) as lease:
+        take_snapshot(TrainingContext(settings, store, read_pipelines(settings.pipelines)["flowers"], execution, lease))
+    assert limits[0].max_megapixels == 3

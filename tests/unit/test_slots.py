@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +42,33 @@ def test_a_call_gets_the_next_free_slot_or_is_refused_after_queue_s(tmp_path: Pa
     for thread in holders:
         thread.join()
     with slots.compute(kind):
+        pass
+
+
+def test_large_inputs_go_one_by_one_through_all_workers(tmp_path: Path) -> None:
+    """Each worker has its own slots; the lock file is common to them."""
+    one, other = Slots(QUEUE_S, tmp_path), Slots(QUEUE_S, tmp_path)
+    with one.compute("image", is_large=True):
+        with pytest.raises(Busy, match="no other large input was done within"), other.compute("tabular", is_large=True):
+            pass
+        with other.compute("image"), other.compute("tabular"):
+            pass
+    with other.compute("image", is_large=True):
+        pass
+
+
+def test_a_worker_that_dies_frees_the_lock_of_large_inputs(tmp_path: Path) -> None:
+    script = f"""
+import os
+from pathlib import Path
+from classify.slots import Slots
+with Slots(1, Path({str(tmp_path)!r})).compute("image", is_large=True):
+    os._exit(1)
+"""
+    functions = Path(__file__).parents[2] / "functions"
+    done = subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": str(functions)}, check=False)
+    assert done.returncode == 1
+    with Slots(QUEUE_S, tmp_path).compute("tabular", is_large=True):
         pass
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from common.inference.features import canonical_row
+from common.inference.picture_files import PictureLimits
 from common.pipeline_files import read_pipelines
 from common.storage import keys
 from common.storage.dataset import Dataset, SampleMeta, SampleSource, sample_digest
@@ -162,6 +163,16 @@ def test_the_same_picture_in_two_file_formats_is_one_example(pets, store):
     examples = read_examples(pets, dataset, dataset.samples())
     assert (len(examples.hashes), len(dataset.samples())) == (60, 120)
     assert all(isinstance(body, bytes) for body in examples.inputs)
+
+
+def test_pictures_beyond_the_limits_are_left_out(pets, store):
+    dataset = Dataset(store, "pets")
+    for number in range(60):
+        label = ("cat", "dog")[number % 2]
+        add_picture(dataset, label, draw(label, number, (160, 120) if number >= 40 else (80, 60)), number)
+    limits = PictureLimits(max_megapixels=0.01)
+    assert len(read_examples(pets, dataset, dataset.samples(), limits).hashes) == 40
+    assert len(read_examples(pets, dataset, dataset.samples()).hashes) == 60
 
 
 def test_pictures_of_a_removed_label_are_left_out(pets, store):

@@ -296,3 +296,7 @@ def test_a_source_without_label_folders_is_reported_with_its_contents(make_clien
     assert result["status"] == "source-unavailable"
     assert "holds no pictures in folders named cat, cats, dog, dogs; " in result["message"]
     assert contents in result["message"]
+
+
+def test_the_limits_of_pictures_are_settings(make_client, pictures):
+    assert fetch(make_client(pictures, SABUESO_MAX_MEGAPIXELS="0.000001"))["quarantined"] == 12
