@@ -48,15 +48,13 @@ def explain_rows(rows: list[tuple[Any, ...]], bundle: Bundle) -> tuple[Array, Ar
     """
     columns, labels = bundle.contract.columns, bundle.contract.label_values
     typical = [column.examples[0] for column in columns]
-    changed = [
-        row if column is None else (*row[:column], typical[column], *row[column + 1 :])
-        for row in rows
-        for column in (None, *range(len(columns)))
-    ]
-    probabilities, novelty = bundle.predict(changed)
-    each = probabilities.reshape(len(rows), len(columns) + 1, -1)
+    probabilities, novelty = [], []
     explanations: list[JsonObject] = []
-    for row, answers in zip(rows, each, strict=True):
+    for row in rows:  # one by one: the changed rows of all would take the square of the columns each
+        changed = [(*row[:column], typical[column], *row[column + 1 :]) for column in range(len(columns))]
+        answers, novelties = bundle.predict([row, *changed])
+        probabilities.append(answers[:1])
+        novelty.append(novelties[:1])
         best = int(answers[0].argmax())
         differences = np.round((answers[0, best] - answers[1:, best]).astype(np.float64), 6).tolist()
         effects = [
@@ -64,5 +62,4 @@ def explain_rows(rows: list[tuple[Any, ...]], bundle: Bundle) -> tuple[Array, Ar
             for column, value, usual, effect in zip(columns, row, typical, differences, strict=True)
         ]
         explanations.append({"kind": "effects", "label": labels[best], "effects": effects})
-    step = len(columns) + 1
-    return probabilities[::step], novelty[::step], explanations
+    return np.concatenate(probabilities), np.concatenate(novelty), explanations

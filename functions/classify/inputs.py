@@ -14,7 +14,7 @@ from classify.settings import ClassifySettings
 from common.csv_rows import csv_rows
 from common.errors import FieldError, Malformed, Unusable, WrongType
 from common.inference.bundle import Bundle
-from common.inference.contract import Column
+from common.inference.contract import Column, Contract
 from common.inference.features import read_row
 from common.inference.network import Array
 from common.inference.picture_files import CONTENT_TYPES, PictureFile, read_picture
@@ -90,9 +90,9 @@ def encoded_blocks(mimetype: str, body: bytes, bundle: Bundle, limits: ClassifyS
     if encoder is None:
         raise TypeError("a bundle for pictures takes no rows")
     if len(body) < SMALL_BODY:
-        yield encoder.rows(read_values(mimetype, body, columns, limits))
+        yield encoder.rows(read_values(mimetype, body, bundle.contract, limits))
         return
-    records, _ = _records(mimetype, body, columns, limits)
+    records, _ = _records(mimetype, body, bundle.contract, limits)
     names = [column.name for column in columns]
     errors: list[FieldError] = []
     at, numbers = 0, NumberCache()
@@ -111,20 +111,20 @@ def encoded_blocks(mimetype: str, body: bytes, bundle: Bundle, limits: ClassifyS
 
 
 def read_values(
-    mimetype: str, body: bytes, columns: Columns, limits: ClassifySettings, max_rows: int | None = None
+    mimetype: str, body: bytes, contract: Contract, limits: ClassifySettings, max_rows: int | None = None
 ) -> list[tuple[Any, ...]]:
     """The rows of a JSON object, a JSON list or a CSV with a header, as values in the columns' order.
 
     Raises WrongType, Malformed, and Unusable with the field of every mistake.
     """
-    records, single = _records(mimetype, body, columns, limits, max_rows)
-    rows, errors = _one_by_one(list(records), columns, None if single else 0)
+    records, single = _records(mimetype, body, contract, limits, max_rows)
+    rows, errors = _one_by_one(list(records), contract.columns, None if single else 0)
     _refuse(errors)
     return rows
 
 
 def _records(
-    mimetype: str, body: bytes, columns: Columns, limits: ClassifySettings, max_rows: int | None = None
+    mimetype: str, body: bytes, contract: Contract, limits: ClassifySettings, max_rows: int | None = None
 ) -> tuple[Iterator[Any], bool]:
     """Rows (of a CSV as tuples in the columns' order, of JSON as they are), and whether it is a single JSON object.
 
@@ -133,8 +133,7 @@ def _records(
     single = False
     most = limits.max_rows if max_rows is None else max_rows
     if mimetype == "text/csv":
-        names = [column.name for column in columns]
-        records: Iterator[Any] = _csv_records(body, names)
+        records: Iterator[Any] = _csv_records(body, [column.name for column in contract.columns])
     elif mimetype == "application/json":
         parsed = read_json(body, limits.max_values)
         single = isinstance(parsed, dict)
@@ -143,9 +142,10 @@ def _records(
         raise Malformed("the body is empty: send a JSON object, a list of them, or a CSV")
     else:
         raise WrongType(f"{mimetype or 'no content type'} is not supported: send application/json or text/csv")
-    within_values = limits.max_values // len(columns)
-    if within_values < most:
-        records = _at_most(records, within_values, f"rows of {len(columns)} values; one call takes")
+    # Of a row, its values or its answers, whichever are more.
+    width = max(len(contract.columns), len(contract.labels))
+    if (within_values := limits.max_values // width) < most:
+        records = _at_most(records, within_values, f"rows of {width} values; one call takes")
     else:
         records = _at_most(records, most, f"rows; one call {'takes' if max_rows is None else 'explains'}")
     first = list(islice(records, 1))

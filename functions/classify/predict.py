@@ -91,8 +91,10 @@ class Predictor:
         return _response(call.name, champion, [(probabilities, novelty)], as_csv, explanations)
 
     def _explained_rows(self, call: Call, champion: Champion) -> Response:
-        columns, most = champion.bundle.contract.columns, self.settings.max_explained
-        rows = read_values(call.mimetype, call.body, columns, self.settings, most)
+        contract, settings = champion.bundle.contract, self.settings
+        width = len(contract.columns)
+        most = max(1, min(settings.max_explained, settings.max_values // (width * (width + 1))))
+        rows = read_values(call.mimetype, call.body, contract, settings, most)
         probabilities, novelty, explanations = explain_rows(rows, champion.bundle)
         return _response(call.name, champion, [(probabilities, novelty)], False, explanations)
 

@@ -27,7 +27,8 @@ class ClassifySettings(RegistrySettings, PictureLimits):
     max_values: Count = Field(
         MAX_VALUES,
         alias="SABUESO_MAX_VALUES",
-        description="values of one call with rows: rows times columns of a CSV; commas and brackets of a JSON text",
+        description="values of one call with rows: rows times columns (or labels, if there are more); commas and "
+        "brackets of a JSON text; rows times the square of the columns with `explain=1`",
     )
     max_explained: Count = Field(
         100,

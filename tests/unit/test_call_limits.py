@@ -5,7 +5,10 @@ import io
 import pytest
 from PIL import Image
 
+import costly_calls
+from classify.inputs import read_values
 from classify.slots import Slots
+from common.errors import Malformed
 from costly_pictures import jpeg, png
 from flowers import as_record, encode, flower_rows
 from serving import ROW, start, validate_problem
@@ -135,4 +138,23 @@ def test_uploads_are_kept_in_memory_once(serving, monkeypatch):
     monkeypatch.setattr("werkzeug.formparser.SpooledTemporaryFile", lambda *_, **__: pytest.fail("a temporary file"))
     large = encode(Image.new("RGB", (700, 700)), "BMP")
     assert len(large) > 1_000_000
-    assert serving.client.post("/pets", **form(large)).status_code == 200
+    call = costly_calls.form([large], 200)
+    assert serving.client.post("/pets", data=call.body, content_type=call.content_type).status_code == 200
+
+
+def test_explanations_cost_the_square_of_the_columns(make_settings, serve, mlflow):
+    settings = make_settings("flowers", MLFLOW_TRACKING_URI=serve(mlflow.app).url, SABUESO_MAX_VALUES="43")
+    serving = start(settings)
+    assert "one call explains at most 2" in refusal(serving, "/flowers?explain=1", json=[ROW] * 3)
+    assert serving.client.post("/flowers?explain=1", json=[ROW] * 2).status_code == 200
+
+
+def test_many_labels_count_like_many_columns(serving, make_settings):
+    """A row is answered with a probability of each."""
+    contract = serving.champions.get("flowers").bundle.contract
+    many = contract.model_copy(update={"labels": contract.labels * 7})
+    settings = make_settings("flowers", SABUESO_MAX_VALUES="63")
+    body = (HEADER + LINE * 4).encode()
+    with pytest.raises(Malformed, match="more than 3 rows of 21 values"):
+        read_values("text/csv", body, many, settings)
+    assert len(read_values("text/csv", body, contract, settings)) == 4
