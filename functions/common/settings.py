@@ -44,7 +44,9 @@ def _store(text: str) -> str:
     raise ValueError("neither file:///an/absolute/folder nor s3://bucket/prefix")
 
 
-def _origins(text: str) -> tuple[str, ...]:
+def _origins(text: object) -> object:
+    if not isinstance(text, str):
+        return text
     origins = tuple(text.replace(",", " ").split())
     if wrong := [origin for origin in origins if origin != "*" and not ORIGIN.fullmatch(origin)]:
         raise ValueError(

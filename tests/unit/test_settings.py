@@ -237,3 +237,9 @@ def test_a_wrong_url_is_named_without_the_password_in_it(name, value):
     assert name in refused.value.detail
     assert "mlflow" in refused.value.detail
     assert "Zq9" not in f"{refused.value.detail} {refused.value.errors}"
+
+
+def test_settings_can_be_made_of_settings():
+    """As scripts/backup does, with another way to get keys."""
+    settings = read_settings({"SABUESO_CORS_ORIGINS": "https://a.example https://b.example"})
+    assert type(settings)(**dict(settings)) == settings
