@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--seconds", type=whole_number(1, 600), default=5, help="per measurement (5)")
     parser.add_argument(
-        "--csv", type=whole_number(1, 200_000), default=100_000, metavar="ROWS", help="rows of one large call"
+        "--csv", type=whole_number(1, 100_000), default=100_000, metavar="ROWS", help="rows of one large call"
     )
     parser.add_argument("--budget", type=whole_number(1, 600), default=20, help="seconds per training (20)")
     parser.add_argument(

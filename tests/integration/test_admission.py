@@ -172,10 +172,11 @@ def test_32_clients_with_20_mb_bodies_stay_under_the_memory_limit(
     stack = yaml.safe_load((ROOT / "stack.yml").read_text())
     limit = int(stack["functions"]["classify"]["limits"]["memory"].removesuffix("Mi"))
     function = replica(SABUESO_WORKERS="2")
+    long = "a long colour " * 13  # 100,000 rows are the most
     bodies = [
-        (b"petal,turn,colour,place\n" + b"11.5,90,red,sun\n" * 1_200_000)[:19_999_992] + b"\n",
+        b"petal,turn,colour,place\n" + b"11.5,90," + b",sun\n11.5,90,".join([long.encode()] * 98_000) + b",sun\n",
         encode(Image.fromarray(np.random.default_rng(1).integers(0, 255, (2580, 2580, 3), np.uint8))),
-        json.dumps([ROW] * 310_000).encode(),
+        json.dumps([{**ROW, "colour": long[:145]}] * 96_000).encode(),
     ]
     forms = [("flowers", "text/csv"), ("pets", "image/png"), ("flowers", "application/json")]
     assert all(19_000_000 < len(body) < 20_000_000 for body in bodies), [len(body) for body in bodies]
