@@ -25,7 +25,7 @@ function renderEffect({ column, value, typical, effect }, schema = {}, scale) {
   const fill = el("span", { class: effect > 0 ? "fill raises" : "fill lowers" });
   fill.style.width = `${(Math.abs(effect) / scale) * 50}%`;
   return el("li", {},
-    el("span", {}, () => inCurrentLanguage(schema.title ?? { en: column })),
+    el("span", {}, () => inCurrentLanguage(schema["x-title"] ?? { en: column })),
     el("span", { class: "bar-value" }, () => formatPoints(effect)),
     el("span", { class: "bar", "aria-hidden": "true" }, fill),
     el("small", {}, () => t("typical", { value: formatValue(value, schema), typical: formatValue(typical, schema) })));

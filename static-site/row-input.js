@@ -91,7 +91,7 @@ function createField(id, name, column, required) {
       return valid;
     },
     element: el("div", { class: "field" },
-      el("label", { for: id }, () => inCurrentLanguage(column.title), column.unit ? el("span", { class: "unit" }, ` (${column.unit})`) : null),
+      el("label", { for: id }, () => inCurrentLanguage(column["x-title"]), column.unit ? el("span", { class: "unit" }, ` (${column.unit})`) : null),
       input,
       column["x-known"] ? createDatalist(`${id}-known`, column["x-known"]) : null,
       hint,

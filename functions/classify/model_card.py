@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from classify.champions import Champion, PipelineState
 from common.inference.contract import Contract, ContractColumn
+from common.inference.features import MAX_TEXT
 from common.inference.picture_files import CONTENT_TYPES
 from common.json_types import Json
 from common.settings import Settings
@@ -52,9 +53,9 @@ def _input(contract: Contract, settings: Settings) -> dict[str, Json]:
 def _property(column: ContractColumn) -> dict[str, Json]:
     """The JSON Schema of a column."""
     is_number = column.type == "number"
-    schema: dict[str, Json] = {"type": "number" if is_number else "string", "title": column.title.model_dump()}
+    schema: dict[str, Json] = {"type": "number" if is_number else "string", "x-title": column.title.model_dump()}
     given = column.model_dump(exclude_none=True)
     schema |= {there: given[here] for here, there in JSON_SCHEMA_KEYS.items() if here in given}
     if not is_number and column.values is None:
-        schema["x-known"] = column.known
+        schema |= {"minLength": 1, "maxLength": MAX_TEXT, "pattern": r"\S", "x-known": column.known}
     return schema

@@ -22,7 +22,7 @@ MAX_BYTES = 200_000
 
 
 def number_column(en: str, es: str, **keys: Any) -> Document:
-    return {"type": "number", "title": {"en": en, "es": es}, **keys}
+    return {"type": "number", "x-title": {"en": en, "es": es}, **keys}
 
 
 COLUMNS: Document = {
@@ -35,13 +35,13 @@ COLUMNS: Document = {
     "Fire": number_column("Distance to fire points", "Distancia a puntos de incendio", unit="m", minimum=0),
     "Wilderness_Area": {
         "type": "string",
-        "title": {"en": "Wilderness area", "es": "Área silvestre"},
+        "x-title": {"en": "Wilderness area", "es": "Área silvestre"},
         "enum": ["Rawah", "Neota", "Commanche", "Cache"],
         "examples": ["Rawah", "Neota"],
     },
     "Soil_Type": {
         "type": "string",
-        "title": {"en": "Soil type", "es": "Tipo de suelo"},
+        "x-title": {"en": "Soil type", "es": "Tipo de suelo"},
         "x-known": ["C7745", "C4758", "C7756"],
         "examples": ["C7745", "C4758"],
     },
