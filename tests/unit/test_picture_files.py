@@ -24,6 +24,7 @@ from costly_pictures import (
     segment,
 )
 from flowers import draw, encode
+from mutated_pictures import check_decoders
 
 CAT = draw("cat", 1)
 VIEW = square_view(32)
@@ -54,6 +55,10 @@ def test_every_beginning_of_a_file_is_a_picture_or_unusable(file_format):
     for length in range(min(len(body) // 2, 700)):
         with pytest.raises(Unusable, match="can't be read as a picture"):
             decode_picture(body[:length], VIEW)
+
+
+def test_every_damaged_file_is_a_picture_or_unusable():
+    check_decoders(seed=1, count=1000)
 
 
 def test_a_jpeg_of_one_scan_may_have_52_megapixels_and_a_progressive_one_16():
