@@ -178,6 +178,12 @@ def bundles(once_a_run: Callable[[str, Callable[[Path], Any]], Path]) -> Path:
     return once_a_run("bundles", lambda folder: run_script("bundles.py", folder))
 
 
+@pytest.fixture(scope="session")
+def large_bundles(once_a_run: Callable[[str, Callable[[Path], Any]], Path]) -> Path:
+    """Bundles of `pets` and `covertype` as large as those that serve."""
+    return once_a_run("full-size", lambda folder: run_script("full_size.py", folder))
+
+
 def run_script(name: str, *arguments: Any, seconds: float = 500) -> str:
     """Run a script of this folder; its standard output. For TensorFlow, which is slow and keeps its memory."""
     paths = os.pathsep.join([str(HERE.parent / "functions"), str(HERE.parent / "scripts"), str(HERE)])

@@ -13,7 +13,10 @@ from typing import Self
 import psutil
 import yaml
 
-from deployed import Function
+from classify.settings import WORKER_MB
+from conftest import Served
+from deployed import Function, environment_alone
+from fake_mlflow import FakeMlflow
 from servers import ROOT
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -114,6 +117,29 @@ class Limited:
                 counts = dict(line.split() for line in (self.cgroup / name).read_text().splitlines())
                 return int(counts["oom_kill"]) > 0
         return False
+
+
+@contextlib.contextmanager
+def limited_classify(home: Path, bundles: Path) -> Iterator[Limited]:
+    """Classify with these bundles as its container runs it: two workers, the memory of stack.yml."""
+    (home / "secrets").mkdir()
+    (home / "secrets" / "bundle-key").write_text("the key of a test")
+    mlflow = FakeMlflow(home / "mlflow")
+    for name in ("pets", "covertype"):
+        mlflow.register(name, "1", bundles / name)
+    served = Served(mlflow.app)
+    environment = {
+        **environment_alone("classify", home),
+        "MLFLOW_TRACKING_URI": served.url,
+        "SABUESO_WORKERS": str(int(limit_of("classify") / 1e6 / WORKER_MB)),
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    }
+    try:
+        with limited(Function("classify", int(environment["PORT"]), environment, home)) as found:
+            yield found
+            print(f"peak {found.peak_mb():.0f} of {found.limit / 1e6:.0f} MB")
+    finally:
+        served.stop()
 
 
 @contextlib.contextmanager

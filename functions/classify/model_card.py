@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from classify.champions import Champion, PipelineState
 from common.inference.contract import Contract, ContractColumn
+from common.inference.features import MAX_TEXT
 from common.inference.picture_files import CONTENT_TYPES
 from common.json_types import Json
 from common.settings import Settings
@@ -56,5 +57,5 @@ def _property(column: ContractColumn) -> dict[str, Json]:
     given = column.model_dump(exclude_none=True)
     schema |= {there: given[here] for here, there in JSON_SCHEMA_KEYS.items() if here in given}
     if not is_number and column.values is None:
-        schema["x-known"] = column.known
+        schema |= {"minLength": 1, "maxLength": MAX_TEXT, "pattern": r"\S", "x-known": column.known}
     return schema

@@ -10,9 +10,10 @@ _PICTURE: JsonObject = {"schema": {"type": "string", "format": "binary"}}
 _FORM: JsonObject = {
     "schema": {
         "type": "object",
-        "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+        "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}},
         "required": ["image"],
-    }
+    },
+    "encoding": {"image": {"contentType": ", ".join(CONTENT_TYPES)}},
 }
 _ROW: JsonObject = {
     "schema": {"oneOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}, "minItems": 1}]}
@@ -42,6 +43,7 @@ OPENAPI = document(
                     "application/json": _ROW,
                     "text/csv": {"schema": {"type": "string"}},
                 },
+                body_required=True,
                 problems=(404, 415, 422),
             ),
         },

@@ -32,6 +32,7 @@ def operation(
     *,
     status: int = 200,
     body: JsonObject | None = None,
+    body_required: bool = False,
     token: bool = False,
     query: Mapping[str, JsonObject] | None = None,
     csv: bool = False,
@@ -49,7 +50,7 @@ def operation(
         },
     }
     if body is not None:
-        described["requestBody"] = {"content": body}
+        described["requestBody"] = {"content": body, "required": body_required}
     if query:
         described["parameters"] = [{"name": name, "in": "query", **one} for name, one in query.items()]
     if token:

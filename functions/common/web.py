@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 from flask import Flask, Response, g, request
 from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, UnicodeConverter
 
 from common.admission import Admission
 from common.errors import Malformed, MethodNotAllowed, NotFound, SabuesoError, TooLarge, Unauthorized, Unavailable
@@ -19,6 +21,7 @@ from common.json_reading import read_json
 from common.json_types import Json, JsonObject
 from common.logging import CALL_ID, LOG, REQUEST_ID, log
 from common.metrics import count_request, exposition
+from common.pipelines import RESERVED
 from common.settings import Settings
 
 TYPES = "urn:sabueso:problem:"
@@ -30,6 +33,14 @@ PREFLIGHT_S = 3600
 to_json = json.JSONEncoder(separators=(",", ":")).encode
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _HTTP = {404: NotFound, 405: MethodNotAllowed, 413: TooLarge}
+
+
+class PipelineName(UnicodeConverter):
+    """`<name>` in a path: anything but the paths of every function, which else would seem to allow POST too."""
+
+    def __init__(self, url_map: Map) -> None:
+        super().__init__(url_map)
+        self.regex = rf"(?!(?:{'|'.join(map(re.escape, RESERVED))})$)[^/]+"
 
 
 def make_app(
@@ -44,6 +55,8 @@ def make_app(
     Pages of other origins may use `cors_methods`.
     """
     app = Flask(name, static_folder=None)
+    app.url_map.converters["default"] = PipelineName
+    app.url_map.merge_slashes = False  # a redirect would lead out of the gateway's prefix
     if settings.cors_origins:
         CORS(
             app,

@@ -5,10 +5,19 @@ from __future__ import annotations
 from common.json_types import JsonObject
 from common.openapi import document, operation
 
-_FORCE: JsonObject = {"application/json": {"schema": {"type": "object", "properties": {"force": {"type": "boolean"}}}}}
+_FORCE: JsonObject = {
+    "application/json": {
+        "schema": {"type": "object", "properties": {"force": {"type": "boolean"}}, "additionalProperties": False}
+    }
+}
 _VERSION: JsonObject = {
     "application/json": {
-        "schema": {"type": "object", "properties": {"version": {"type": "integer"}}, "required": ["version"]}
+        "schema": {
+            "type": "object",
+            "properties": {"version": {"type": "integer"}},
+            "required": ["version"],
+            "additionalProperties": False,
+        }
     }
 }
 
@@ -39,6 +48,7 @@ OPENAPI = document(
                 "Promote a version to champion",
                 "alias_moved",
                 body=_VERSION,
+                body_required=True,
                 token=True,
                 problems=(404, 409, 422),
             )

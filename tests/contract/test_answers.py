@@ -144,6 +144,10 @@ def test_without_its_token_train_does_nothing(client, store, path, header):
     assert list(store.list("jobs/")) == []
 
 
+def test_a_doubled_slash_is_404_and_no_redirect(client):
+    validate_problem(client("train").post("/flowers//cancel", headers=TOKEN), 404, "not-found")
+
+
 def test_promote_and_rollback_move_the_alias_and_are_recorded(make_settings, mlflow, serve, bundles, store):
     mlflow.register("flowers", "2", bundles / "flowers", champion=False)
     settings = make_settings("flowers", MLFLOW_TRACKING_URI=serve(mlflow.app).url)
@@ -184,7 +188,10 @@ def test_classify_follows_its_schemas(serving):
     for name in ("flowers", "pets"):
         card = ok(classify.get(f"/{name}"), "model_card")
         assert (card["pipeline"], card["model"]["version"]) == (name, "1")
-    assert classify.get("/flowers").json["input"]["schema"]["additionalProperties"] is False
+    rows = classify.get("/flowers").json["input"]["schema"]
+    properties = {name: one | {"title": name} for name, one in rows["properties"].items()}  # ours are in two languages
+    jsonschema.Draft202012Validator.check_schema(rows | {"properties": properties})
+    assert rows["additionalProperties"] is False
     ok(classify.post("/flowers", json=[as_record(row) for row in flower_rows(9)]), "predictions")
     ok(classify.post("/pets", data=encode(draw("cat", 1)), content_type="image/png"), "predictions")
 
@@ -209,6 +216,11 @@ class TestEveryFunction:
             answer = client(name).open(path, method=method)
             validate_problem(answer, 405, "method-not-allowed")
             assert "GET" in answer.headers["Allow"]
+
+    def test_the_paths_of_every_function_are_not_names_of_pipelines(self, client, name):
+        for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
+            assert set(client(name).options(path).headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+            validate_problem(client(name).post(path, headers=TOKEN), 405, "method-not-allowed")
 
     def test_health_readiness_and_metrics_answer(self, client, name):
         app = client(name)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import requests
 from PIL import Image
 
-from classify.settings import WORKER_MB
 from common.inference.pictures import decode_picture, square_view
-from conftest import Served, run_script, together
+from conftest import together
 from costly_calls import KIN, KNOWN, Costly
 from costly_pictures import jpeg
 from deployed import Function, environment_alone
-from fake_mlflow import FakeMlflow
-from limited import Limited, limit_of, limited
+from limited import Limited, limited, limited_classify
 from local.made_up_rows import COLUMNS, made_up_rows
 
 pytestmark = [pytest.mark.integration, pytest.mark.full]
@@ -31,31 +28,9 @@ WAIT_S = 120
 
 
 @pytest.fixture(scope="module")
-def large_bundles(once_a_run: Callable[[str, Callable[[Path], Any]], Path]) -> Path:
-    """Bundles of `pets` and `covertype` as large as those that serve."""
-    return once_a_run("full-size", lambda folder: run_script("full_size.py", folder))
-
-
-@pytest.fixture(scope="module")
 def classify(large_bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Limited]:
-    """Classify as its container runs it: two workers, the memory of stack.yml."""
-    home = tmp_path_factory.mktemp("limited")
-    (home / "secrets").mkdir()
-    (home / "secrets" / "bundle-key").write_text("the key of a test")
-    mlflow = FakeMlflow(home / "mlflow")
-    for name in ("pets", "covertype"):
-        mlflow.register(name, "1", large_bundles / name)
-    served = Served(mlflow.app)
-    environment = {
-        **environment_alone("classify", home),
-        "MLFLOW_TRACKING_URI": served.url,
-        "SABUESO_WORKERS": str(int(limit_of("classify") / 1e6 / WORKER_MB)),
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    }
-    with limited(Function("classify", int(environment["PORT"]), environment, home)) as found:
+    with limited_classify(tmp_path_factory.mktemp("limited"), large_bundles) as found:
         yield found
-        print(f"peak {found.peak_mb():.0f} of {found.limit / 1e6:.0f} MB")
-    served.stop()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from costly_calls import every_kind
-from integration.test_memory_limit import check, classify, decode_s, large_bundles  # noqa: F401 (fixtures)
+from integration.test_memory_limit import check, classify, decode_s  # noqa: F401 (fixtures)
 from limited import Limited
 
 EVERY_KIND = every_kind()

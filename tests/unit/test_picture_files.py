@@ -24,6 +24,7 @@ from costly_pictures import (
     segment,
 )
 from flowers import draw, encode
+from mutated_pictures import check_decoders
 
 CAT = draw("cat", 1)
 VIEW = square_view(32)
@@ -54,6 +55,10 @@ def test_every_beginning_of_a_file_is_a_picture_or_unusable(file_format):
     for length in range(min(len(body) // 2, 700)):
         with pytest.raises(Unusable, match="can't be read as a picture"):
             decode_picture(body[:length], VIEW)
+
+
+def test_every_damaged_file_is_a_picture_or_unusable():
+    check_decoders(seed=1, count=1000)
 
 
 def test_a_jpeg_of_one_scan_may_have_52_megapixels_and_a_progressive_one_16():
@@ -111,6 +116,41 @@ def test_runs_of_no_pixels_are_cut_off():
 def test_a_file_of_very_many_parts_is_refused(body):
     with pytest.raises(Unusable, match=r"more than (5|100),000 parts"):
         read_picture(body)
+
+
+@pytest.mark.parametrize("marker", [0x02, 0xBF, 0xC8, 0xDE, 0xDF, *range(0xF0, 0xFE)])
+def test_a_segment_that_decoders_do_not_skip_is_refused(marker):
+    with pytest.raises(Unusable, match="segment of an unknown type"):
+        read_picture(jpeg(8, 8, extra=segment(marker, jpeg(7000, 7000)[2:700])))
+
+
+@pytest.mark.parametrize("length", [0, 1])
+@pytest.mark.parametrize("marker", [0xC0, 0xDB, 0xE0, 0xFE])
+def test_a_segment_without_a_length_is_refused(marker, length):
+    """A decoder would take the next segments for its content."""
+    with pytest.raises(Unusable, match="without a length"):
+        read_picture(jpeg(8, 8, extra=bytes([0xFF, marker, 0, length])))
+
+
+def test_a_header_of_a_png_with_another_length_is_refused():
+    body = png(8, 8, 2, 8)
+    long = body[:8] + chunk(b"IHDR", body[16:29] + chunk(b"IHDR", struct.pack(">II", 9000, 9000) + body[24:29]))
+    with pytest.raises(Unusable, match="does not begin with a header"):
+        read_picture(long + body[33:])
+
+
+def test_a_picture_without_pixels_is_refused():
+    for body in (jpeg(0, 8), png(8, 0, 2, 8), bmp(0, 8, 24)):
+        with pytest.raises(Unusable, match="has no pixels"):
+            read_picture(body)
+
+
+def test_a_file_that_the_decoder_reads_as_a_larger_picture_is_refused(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # Pillow's own limit is far above ours
+    body = bytearray(bmp(40, 30, 24))
+    body[18:22] = struct.pack("<i", -40)  # Pillow reads an unsigned number
+    with pytest.raises(Unusable, match="it has two sizes"):
+        decode_picture(bytes(body), VIEW)
 
 
 def test_metadata_reach_no_decoder():

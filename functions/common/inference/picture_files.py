@@ -26,6 +26,8 @@ MAX_SEGMENTS = 5_000
 # What a pixel costs to decode, in scans of a JPEG. Pillow unpacks run-length encoded BMPs in Python.
 PASSES, PASSES_RLE = 15, 200
 MAX_EXIF_TAGS = 1000
+# After any other segment Pillow and libjpeg would read on at different places, and so another frame than we do.
+JPEG_SEGMENTS = {*range(0xC0, 0xDE), *range(0xE0, 0xF0), 0xFE} - {0xC8}
 MAX_BMP_HEADER = 300_000  # with the largest palette
 ORIENTATION = 0x0112
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
@@ -93,6 +95,8 @@ def read_picture(body: bytes, limits: PictureLimits | None = DEFAULT_LIMITS) -> 
         file = read(body)
     except (IndexError, struct.error):
         raise damaged("the file ends in its header") from None
+    if file.width * file.height == 0:
+        raise damaged("it has no pixels")
     if limits is not None:
         _check(file, limits)
     return file
@@ -144,6 +148,8 @@ def _read_jpeg(body: bytes) -> PictureFile:
         if marker == 0xD9:
             raise damaged("the JPEG has no picture")
         length = int.from_bytes(body[at : at + 2], "big")
+        if marker not in JPEG_SEGMENTS or length < 2:
+            raise damaged("the JPEG has a segment of an unknown type or without a length")
         segment = body[at + 2 : at + length]
         if marker == 0xDA:
             break
@@ -168,7 +174,7 @@ def _read_jpeg(body: bytes) -> PictureFile:
 
 def _read_png(body: bytes) -> PictureFile:
     """Header, palette, transparency, and the pixels in one chunk. An animation's default picture."""
-    if body[12:16] != b"IHDR":
+    if body[8:16] != b"\0\0\0\x0dIHDR":
         raise damaged("the PNG does not begin with a header")
     width, height = struct.unpack_from(">II", body, 16)
     kept, data, at, exif, xmp, parts = [body[:33]], [], 33, 0, 0, _Parts()

@@ -56,6 +56,8 @@ def _opened(file: PictureFile, draft: int = 0) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture: Image.Image = Image.open(io.BytesIO(file.pixels), formats=[file.format])
+            if picture.width * picture.height > file.width * file.height:
+                raise damaged("it has two sizes")
             if draft:
                 picture.draft("RGB", (draft, draft))
             with _large_picture_lock if is_large(file) or _is_large(picture.size) else contextlib.nullcontext():
