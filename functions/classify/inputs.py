@@ -23,6 +23,7 @@ from common.json_reading import read_json
 MAX_ERRORS = 100
 # Rows that are read at once, column by column. A body of fewer bytes is read row by row.
 BLOCK, SMALL_BODY = 256, 2048
+LINES_PER_ROW = 5
 Columns = Sequence[Column]
 
 
@@ -133,7 +134,9 @@ def _records(
     single = False
     most = limits.max_rows if max_rows is None else max_rows
     if mimetype == "text/csv":
-        records: Iterator[Any] = _csv_records(body, [column.name for column in contract.columns])
+        # A row may have several lines, and lines may be empty.
+        max_lines = LINES_PER_ROW * limits.max_rows
+        records: Iterator[Any] = _csv_records(body, [column.name for column in contract.columns], max_lines)
     elif mimetype == "application/json":
         parsed = read_json(body, limits.max_values)
         single = isinstance(parsed, dict)
@@ -160,10 +163,11 @@ def _at_most(records: Iterator[Any], most: int, what: str) -> Iterator[Any]:
         raise Malformed(f"more than {most:,} {what} at most {most:,}. Send them in several calls.")
 
 
-def _csv_records(body: bytes, names: list[str]) -> Iterator[tuple[str, ...]]:
+def _csv_records(body: bytes, names: list[str], max_lines: int) -> Iterator[tuple[str, ...]]:
     """Decoded while they are read: the whole text would take four times the memory of the body."""
     try:
-        yield from map(tuple, csv_rows(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""), names))
+        text = io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="")
+        yield from map(tuple, csv_rows(text, names, max_lines))
     except UnicodeDecodeError:
         raise Malformed("the CSV is not UTF-8") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import TextIO
 
 from common.errors import FieldError, Unusable
@@ -17,23 +18,28 @@ MAX_ROW_CHARACTERS = 1_000_000
 class _Lines:
     """The lines of a text. A row may have several: `row` counts its characters, and is set to 0 when it ends."""
 
-    def __init__(self, text: TextIO) -> None:
-        self.text, self.row = text, 0
+    def __init__(self, text: TextIO, most: int | None) -> None:
+        self.text, self.row, self.most = text, 0, most
 
     def __iter__(self) -> Iterator[str]:
-        while line := self.text.readline(MAX_ROW_CHARACTERS + 1):
+        for number in count(1):
+            line = self.text.readline(MAX_ROW_CHARACTERS + 1)
+            if not line:
+                return
+            if self.most is not None and number > self.most:
+                raise Unusable(f"the CSV has more than {self.most:,} lines")
             self.row += len(line)
             if self.row > MAX_ROW_CHARACTERS:
                 raise Unusable(f"a row of the CSV has more than {MAX_ROW_CHARACTERS:,} characters")
             yield line
 
 
-def csv_rows(text: TextIO, names: Sequence[str]) -> Iterator[list[str]]:
-    """Rows of a CSV with a header, values in the order of `names`.
+def csv_rows(text: TextIO, names: Sequence[str], max_lines: int | None = None) -> Iterator[list[str]]:
+    """Rows of a CSV with a header, values in the order of `names`. Empty lines are left out.
 
-    Raises Unusable if a column is missing, or a row too long.
+    Raises Unusable if a column is missing, a row too long, or there are more lines.
     """
-    lines = _Lines(text)
+    lines = _Lines(text, max_lines)
     reader = csv.reader(lines)
     try:
         header = [name.strip() for name in next(reader, [])]

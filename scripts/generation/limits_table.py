@@ -5,7 +5,7 @@ from __future__ import annotations
 from classify.settings import ClassifySettings
 from common.admission import BODY_S
 from common.csv_rows import MAX_ROW_CHARACTERS
-from common.inference.picture_files import MAX_PARTS, MAX_SEGMENTS
+from common.inference.picture_files import MAX_PARTS, MAX_SEGMENTS, MAX_SIDE
 from common.json_reading import MAX_DEPTH
 
 # Each limit that is a setting, with the status of the answer beyond it.
@@ -25,7 +25,12 @@ FIXED = (
     (f"{BODY_S:g}", "seconds that a body may take to arrive", 400),
     (f"{MAX_DEPTH}", "levels of brackets in a JSON text", 400),
     (f"{MAX_ROW_CHARACTERS:,}", "characters of a row, or of the header, of a CSV", 422),
-    (f"{MAX_PARTS:,}", "chunks or blocks of a PNG, WebP or GIF", 422),
+    (
+        f"{MAX_PARTS:,}",
+        "chunks or blocks of a PNG, WebP or GIF, and one for each 50 bytes beyond 1,000",
+        422,
+    ),
+    (f"{MAX_SIDE:,}", "pixels of a picture's side", 422),
     (f"{MAX_SEGMENTS:,}", "segments of a JPEG before its pixels", 422),
 )
 

@@ -298,7 +298,7 @@ def test_an_s3_source_that_refuses_is_reported_as_unavailable(make_settings, mon
     [
         (b"[" * 100_000, "nested deeper than 32"),
         (b'{"batch_number": 1, "data": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", "nested deeper than 32"),
-        (b'{"batch_number": 1, "data": [' + b"[]," * 800_000 + b"[]]}", "about 1,600,004 values; at most 1,500,000"),
+        (b'{"batch_number": 1, "data": [' + b"[]," * 800_000 + b"[]]}", "commas and brackets; at most 1,500,000"),
         (b"\xff\xfe\xff", "not JSON"),
     ],
 )

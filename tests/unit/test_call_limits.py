@@ -22,7 +22,7 @@ def limited(make_settings, serve, mlflow):
     """classify with small limits."""
     limits = {
         "SABUESO_MAX_ROWS": "30",
-        "SABUESO_MAX_VALUES": "160",
+        "SABUESO_MAX_VALUES": "250",
         "SABUESO_MAX_EXPLAINED": "5",
         "SABUESO_MAX_PICTURES": "3",
         "SABUESO_MAX_MEGAPIXELS": "0.5",
@@ -59,7 +59,7 @@ def test_empty_objects_are_refused_by_their_number(serving, count):
         assert refusal(serving, data=body, content_type="application/json", status=422, kind="unusable")
     else:
         detail = refusal(serving, data=body[:19_999_999] + b"]", content_type="application/json")
-        assert detail == "the JSON has about 13,333,333 values; at most 1,500,000 are allowed"
+        assert detail == "the JSON has 20,000,000 commas and brackets; at most 1,500,000 are allowed"
 
 
 def test_a_row_of_very_many_unknown_columns_names_a_hundred(serving):

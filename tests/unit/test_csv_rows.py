@@ -60,3 +60,10 @@ def test_a_header_of_very_many_columns_is_read_once():
     with pytest.raises(Unusable) as refused:
         list(csv_rows(io.StringIO("size" + "é" * 5000 + ",colour\n", newline=""), ["colour", "name"]))
     assert len(refused.value.detail) < 300
+
+
+def test_empty_lines_are_left_out_but_counted():
+    text = "size\n1\n" + "\n" * 50
+    assert list(csv_rows(io.StringIO(text, newline=""), ["size"], 52)) == [["1"]]
+    with pytest.raises(Unusable, match="more than 51 lines"):
+        list(csv_rows(io.StringIO(text, newline=""), ["size"], 51))

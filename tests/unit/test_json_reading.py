@@ -12,14 +12,14 @@ def nested(depth, opening="[", closing="]"):
     return (opening * depth + closing * depth).encode()
 
 
-@pytest.mark.parametrize("body", [b"[{},{},{}]", b"[" * 4, b'[{"a":1},{"b":2}]', b"[1,2,3,4]"])
+@pytest.mark.parametrize("body", [b"[{},{},{}]", b"[" * 4, b'[{"a":1},{"b":2}]', b"[1,2,3,4]", b'["]"]' * 2])
 def test_values_are_counted_before_parsing(body):
-    with pytest.raises(Malformed, match=r"has about \d values; at most 3 are allowed"):
+    with pytest.raises(Malformed, match=r"has \d+ commas and brackets; at most 3 are allowed"):
         read_json(body, max_values=3)
 
 
 def test_commas_within_texts_are_counted_too_but_allowed_up_to_the_limit():
-    assert read_json(b'["a,b,c"]', max_values=3) == ["a,b,c"]
+    assert read_json(b'["a,b,c"]', max_values=4) == ["a,b,c"]
 
 
 @pytest.mark.parametrize("body", [nested(100_000), nested(3 * MAX_DEPTH), nested(100, '{"a":', "1}"), b"[" * 100])

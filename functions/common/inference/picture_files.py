@@ -19,8 +19,15 @@ from common.errors import Unusable
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
 CONTENT_TYPES = tuple(FORMATS.values())
-# Chunks or blocks of a file. A PNG of 20 MB in chunks of 8 kB has 2,500, a GIF in blocks of 255 bytes 80,000.
-MAX_PARTS = 100_000
+# Chunks or blocks of a file: at most these, and one for each 50 bytes beyond the first thousand.
+# A GIF has blocks of 255 bytes, a PNG chunks of 8 kB.
+MAX_PARTS, FREE_PARTS, PART_BYTES = 100_000, 1_000, 50
+# A row takes memory of its own.
+MAX_SIDE = 65_535
+# The side that a JPEG keeps when it is decoded at 1/8, 1/4 or 1/2 of its scale (pictures.py: networks of 160 px).
+SEEN_SIDE, SCALES = 152, (8, 4, 2, 1)
+# More decoded pixels than these make a JPEG one that takes memory for every pixel.
+REDUCED_PIXELS = 2_000_000
 # Segments of a JPEG before its pixels; Pillow takes more time for each. 20 MB of metadata in 64 kB each are 300.
 MAX_SEGMENTS = 5_000
 # What a pixel costs to decode, in scans of a JPEG. Pillow unpacks run-length encoded BMPs in Python.
@@ -54,8 +61,8 @@ class PictureLimits(BaseModel):
     max_work_megapixels: Megapixels = Field(
         300,
         alias="SABUESO_MAX_WORK_MEGAPIXELS",
-        description="megapixels of decoding for all pictures of one call: a JPEG counts once for each scan, another "
-        "picture 15 times, a run-length encoded BMP 200 times",
+        description="megapixels of decoding for all pictures of one call: a JPEG counts once for each scan (a narrow "
+        "one up to 8 times), another picture 15 times, a run-length encoded BMP 200 times",
     )
 
 
@@ -97,6 +104,8 @@ def read_picture(body: bytes, limits: PictureLimits | None = DEFAULT_LIMITS) -> 
         raise damaged("the file ends in its header") from None
     if file.width * file.height == 0:
         raise damaged("it has no pixels")
+    if max(file.width, file.height) > MAX_SIDE:
+        raise Unusable(f"the picture has {file.width} x {file.height} pixels; a side may have at most {MAX_SIDE:,}")
     if limits is not None:
         _check(file, limits)
     return file
@@ -122,8 +131,9 @@ def _check(file: PictureFile, limits: PictureLimits) -> None:
 class _Parts:
     """Counts the parts of a file. Raises Unusable beyond the limit."""
 
-    def __init__(self, limit: int = MAX_PARTS) -> None:
-        self.left, self.limit = limit, limit
+    def __init__(self, body: bytes, limit: int = MAX_PARTS) -> None:
+        self.limit = min(limit, FREE_PARTS + len(body) // PART_BYTES)
+        self.left = self.limit
 
     def add(self) -> None:
         self.left -= 1
@@ -133,7 +143,7 @@ class _Parts:
 
 def _read_jpeg(body: bytes) -> PictureFile:
     """Segments up to the first scan. Kept: all that decodes (JFIF and Adobe tell the colour model); no metadata."""
-    kept, at, parts = [b"\xff\xd8"], 2, _Parts(MAX_SEGMENTS)
+    kept, at, parts = [b"\xff\xd8"], 2, _Parts(body, MAX_SEGMENTS)
     width = height = components = exif = xmp = 0
     whole = False
     while True:
@@ -167,7 +177,11 @@ def _read_jpeg(body: bytes) -> PictureFile:
         at += max(length, 2)
     whole = whole or segment[0] < components
     # A thumbnail has scans too, but lies in a segment of its own, before.
-    passes = body.count(b"\xff\xda", at - 2) if whole else 1
+    scans = body.count(b"\xff\xda", at - 2) if whole else 1
+    # A narrow picture can't be reduced much: its pixels cost more.
+    scale = next(one for one in SCALES if min(width, height) >= one * SEEN_SIDE or one == 1)
+    whole = whole or width * height / scale**2 > REDUCED_PIXELS
+    passes = max(scans, SCALES[0] // scale)
     kept.append(body[at - 2 :])
     return PictureFile("JPEG", b"".join(kept), width, height, whole, passes, exif or xmp or 1)
 
@@ -177,7 +191,7 @@ def _read_png(body: bytes) -> PictureFile:
     if body[8:16] != b"\0\0\0\x0dIHDR":
         raise damaged("the PNG does not begin with a header")
     width, height = struct.unpack_from(">II", body, 16)
-    kept, data, at, exif, xmp, parts = [body[:33]], [], 33, 0, 0, _Parts()
+    kept, data, at, exif, xmp, parts = [body[:33]], [], 33, 0, 0, _Parts(body)
     while at + 8 <= len(body):
         parts.add()
         length, name = struct.unpack_from(">I4s", body, at)
@@ -202,7 +216,7 @@ def _read_png(body: bytes) -> PictureFile:
 def _read_gif(body: bytes) -> PictureFile:
     """The first frame, without comments; what happens to it before the next one does not matter."""
     width, height, flags = struct.unpack_from("<HHB", body, 6)
-    at, control, parts = 13 + _palette(flags), b"", _Parts()
+    at, control, parts = 13 + _palette(flags), b"", _Parts(body)
     kept = [body[:at]]
     while body[at] == 0x21:  # an extension
         block_end = _end_of_blocks(body, at + 2, parts)
@@ -235,7 +249,7 @@ def _end_of_blocks(body: bytes, at: int, parts: _Parts) -> int:
 
 def _read_webp(body: bytes) -> PictureFile:
     """As it is: libwebp reads chunks only when asked. Of an animation it decodes the first frame."""
-    exif, xmp, at, parts = 0, 0, 12, _Parts()
+    exif, xmp, at, parts = 0, 0, 12, _Parts(body)
     first = body[12:16] if body[8:12] == b"WEBP" else b""
     if first == b"VP8X":
         width, height = (int.from_bytes(body[place : place + 3], "little") + 1 for place in (24, 27))
@@ -265,7 +279,8 @@ def _read_bmp(body: bytes) -> PictureFile:
     if struct.unpack_from("<I", body, 30)[0] not in (1, 2):
         return PictureFile("BMP", body, width, height, True, PASSES)
     # Run-length encoded: two bytes say one pixel or more, or end a line. Any more would be runs of no pixels.
-    return PictureFile("BMP", body[: MAX_BMP_HEADER + 2 * (width + 1) * height], width, height, True, PASSES_RLE)
+    start = min(struct.unpack_from("<I", body, 10)[0], MAX_BMP_HEADER)
+    return PictureFile("BMP", body[: start + 2 * (width + 1) * height], width, height, True, PASSES_RLE)
 
 
 def _xmp_orientation(text: bytes) -> int:
