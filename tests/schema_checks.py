@@ -132,6 +132,7 @@ def openapi_of_pipeline(url: str, pipeline: str) -> Any:
     if "application/json" in content:
         row = described_input["schema"]
         for column in row["properties"].values():
+            del column["title"]  # ours is in two languages
             if "x-known" in column:
                 column["type"] = ["string", "number"]  # as in a CSV, a number is a text too
         content["application/json"]["schema"] = {"oneOf": [row, {"type": "array", "items": row, "minItems": 1}]}

@@ -35,19 +35,18 @@ class Slots:
     @contextmanager
     def compute(self, kind: Kind, is_large: bool = False) -> Iterator[None]:
         """Hold a slot for a pipeline of that kind. Raises Busy if none becomes free in time."""
-        slot = self._picture if kind == "image" else self._rows
+        slot, until = self._picture if kind == "image" else self._rows, time.monotonic() + self.queue_s
         if not slot.acquire(timeout=self.queue_s):
             raise Busy(f"no other call ended within {self.queue_s:g} s")
         try:
-            with self._large() if is_large else nullcontext():
+            with self._large(until) if is_large else nullcontext():
                 yield
         finally:
             slot.release()
 
     @contextmanager
-    def _large(self) -> Iterator[None]:
+    def _large(self, until: float) -> Iterator[None]:
         with self.lock_file.open("w") as file:
-            until = time.monotonic() + self.queue_s
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

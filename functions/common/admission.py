@@ -1,7 +1,8 @@
-"""Admission control of one worker: a call over a limit gets Busy, at once or after a short wait.
+"""Admission control of one worker: a call over a limit waits for up to `queue_s`, then gets Busy.
 
 granian gives each connection a thread, so that health checks are answered under any load. The first bytes of a body
-are read before the call takes a place, so that slow senders block nobody.
+are read before the call takes a place, so that slow senders block nobody. A call is not refused at once: clients that
+ask again without a pause would take most of the CPU for refusals.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from common.settings import Settings
 
 # Connections of a worker; further ones wait in the kernel.
 CONNECTIONS = 256
+# Calls that wait for a place; further ones are refused at once, so that some connections are always free.
+WAITING = 192
 # Seconds that a body may take to arrive.
 BODY_S = 10.0
 # Bytes of a body that are read before the call takes a place.
@@ -42,7 +45,7 @@ class Admission:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._places = threading.BoundedSemaphore(settings.calls)
+        self._places, self._waiting = threading.BoundedSemaphore(settings.calls), threading.BoundedSemaphore(WAITING)
         self._free_memory, self._memory = settings.max_body, threading.Condition()
         self._readers = ThreadPoolExecutor(CONNECTIONS, "body")
 
@@ -69,9 +72,14 @@ class Admission:
         return limited
 
     def take_place(self, environ: Environ) -> None:
-        """Take a place for the call. Raises Busy if all are taken."""
-        if not self._places.acquire(blocking=False):
-            raise Busy("this worker is at its limit of concurrent calls")
+        """Take a place for the call. Raises Busy if none becomes free in time, or too many calls wait."""
+        if not self._waiting.acquire(blocking=False):
+            raise Busy("too many calls wait for this worker")
+        try:
+            if not self._places.acquire(timeout=self.settings.queue_s):
+                raise Busy("this worker is at its limit of concurrent calls")
+        finally:
+            self._waiting.release()
         environ[CALL].callback(self._places.release)
 
     def read_body(self, environ: Environ) -> io.BytesIO:
@@ -85,11 +93,12 @@ class Admission:
             raise self._too_large()
         body, until = io.BytesIO(), time.monotonic() + BODY_S
         self._read(environ, body, min(UNCOUNTED_BYTES, wanted), until)
+        may_wait_until = time.monotonic() + self.settings.queue_s
         self.take_place(environ)
         if body.tell() == UNCOUNTED_BYTES:
             self._read(environ, body, min(UNBUDGETED_BYTES, wanted), until)
         if body.tell() == UNBUDGETED_BYTES < wanted:
-            self._take_memory(environ[CALL], min(wanted, limit))
+            self._take_memory(environ[CALL], min(wanted, limit), may_wait_until)
             self._read(environ, body, wanted, until)
         if body.tell() > limit:
             raise self._too_large()
@@ -107,9 +116,10 @@ class Admission:
             body.close()  # releases the memory now; the read itself may take longer
             raise _too_slow() from None
 
-    def _take_memory(self, call: ExitStack, size: int) -> None:
+    def _take_memory(self, call: ExitStack, size: int, until: float) -> None:
         with self._memory:
-            if not self._memory.wait_for(lambda: self._free_memory >= size, self.settings.queue_s):
+            wait_s = max(0.0, until - time.monotonic())
+            if not self._memory.wait_for(lambda: self._free_memory >= size, wait_s):
                 raise Busy("this worker is at its limit of large bodies")
             self._free_memory -= size
         call.callback(self._give_memory_back, size)

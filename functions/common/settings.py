@@ -93,10 +93,13 @@ class Settings(BaseModel):
     )
     max_body_mb: Positive = Field(20, alias="SABUESO_MAX_BODY_MB", description="largest request body, in megabytes")
     calls: Count = Field(
-        16, alias="SABUESO_CALLS", description="calls that one worker handles at once; beyond that it answers 503"
+        16, alias="SABUESO_CALLS", description="calls that one worker handles at once; others wait `SABUESO_QUEUE_S`"
     )
     queue_s: Seconds = Field(
-        2, alias="SABUESO_QUEUE_S", description="seconds that a call waits for its turn; then it gets 503"
+        2,
+        alias="SABUESO_QUEUE_S",
+        description="seconds that a call waits for its turn among those handled, and again for its turn to compute; "
+        "then it gets 503",
     )
     linger_s: Seconds = Field(
         0,

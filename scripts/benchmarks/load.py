@@ -1,4 +1,7 @@
-"""Measures a running deployment: calls per second, latency and errors of classify, through reverse proxy or gateway."""
+"""Measures a running deployment: calls per second, latency and errors of classify, through reverse proxy or gateway.
+
+With --overload: what ten times as many clients as it carries are answered, and whether it is as fast afterwards.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import mimetypes
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,29 +21,43 @@ import urllib3
 
 from benchmarks.arguments import names, whole_number
 from benchmarks.output import log, print_table
+from benchmarks.overload import exit_code, overload, report
 from benchmarks.wrk import WARM_UP_S, MeasurementFailed, find_wrk, load
 from common.redaction import redact, shown_url
 from deployment.smoke import TIMEOUT_S, example_row, make_picture
 
 COLUMNS = ("pipeline", "input", "clients", "calls", "calls_per_s", "p50_ms", "p95_ms", "p99_ms", "errors")
 ROWS = 1000
+CLIENTS, SECONDS = [1, 8, 32], 10
+FULL_CLIENTS, OVERLOAD_S = 32, 60  # two workers of SABUESO_CALLS
 SIZES = ((160, 160), (4000, 3000))  # 12 megapixels: the largest PNG that classify accepts
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0: success; 1: no such pipeline answers; 2: wrong arguments, or wrk is missing."""
+    """Exit code 0: success; 1: no such pipeline answers, or a limit fails; 2: wrong arguments, or wrk is missing."""
     parser = argparse.ArgumentParser(prog="scripts/bench load", description=__doc__)
     parser.add_argument(
         "url", metavar="URL", help="of the reverse proxy or the gateway; its certificate is not verified"
     )
+    parser.add_argument("--overload", action="store_true", help="full load, ten times as many clients, and full load")
     parser.add_argument(
-        "--clients", type=_clients, default=[1, 8, 32], metavar="N,N", help="concurrent clients (1,8,32)"
+        "--clients",
+        type=_clients,
+        metavar="N,N",
+        help="concurrent clients (1,8,32); with --overload: one number, those of full load (32: as many calls as two "
+        "workers take)",
     )
-    parser.add_argument("--seconds", type=whole_number(1, 300), default=10, help="per measurement (10)")
+    parser.add_argument(
+        "--seconds", type=whole_number(1, 300), help="per measurement (10); with --overload: of the overload (60)"
+    )
+    parser.add_argument(
+        "--queue-s", type=float, default=2, metavar="S", help="with --overload: SABUESO_QUEUE_S of the function (2)"
+    )
     parser.add_argument("--pipelines", type=names(), metavar="NAME,NAME", help="default: all with a champion")
     parser.add_argument(
         "--picture", type=Path, action="append", default=[], metavar="FILE", help="your own picture; repeatable"
     )
+    parser.add_argument("--direct", action="store_true", help="URL is that of the function itself, without a gateway")
     parser.add_argument("--json", action="store_true", help="one JSON object for programs")
     parser.add_argument("--anywhere", action="store_true", help="allow a URL of another machine")
     given = parser.parse_args(argv)
@@ -49,9 +66,15 @@ def main(argv: list[str]) -> int:
         parser.error(f"{shown_url(given.url)}: must begin with http:// or https://")
     if not given.anywhere and not is_local(parts.hostname):
         parser.error(f"{parts.hostname} is not this machine; if it is yours, add --anywhere")
+    given.clients = given.clients or ([FULL_CLIENTS] if given.overload else CLIENTS)
+    given.seconds = given.seconds or (OVERLOAD_S if given.overload else SECONDS)
+    if given.overload and len(given.clients) != 1:
+        parser.error("--overload takes one number of --clients")
     if missing := [file for file in given.picture if not file.is_file()]:
         parser.error(f"no file {missing[0]}")
     try:
+        if given.overload:
+            return _overload(given)
         find_wrk()
         measures = _measure(given)
     except MeasurementFailed as error:
@@ -89,20 +112,40 @@ def is_local(host: str) -> bool:
 
 def _measure(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Raises RequestException, LookupError or ValueError if another server answers, or no pipeline has a champion."""
-    index = f"{given.url.rstrip('/')}/function/classify/"
     measures = []
+    for name, url, inputs in _pipelines(given):
+        for kind, body, content_type in inputs:
+            for clients in given.clients:
+                log(f"    {name}, {kind}, {clients} clients ...")
+                load(url, body, content_type, clients, WARM_UP_S)
+                figures = load(url, body, content_type, clients, given.seconds)
+                measures.append({"pipeline": name, "input": kind, "clients": clients, **figures})
+    return measures
+
+
+def _overload(given: argparse.Namespace) -> int:
+    """Measure the first input of each pipeline; the exit code. Raises as `_measure`, and OSError."""
+    measured = [
+        overload(name, kind, url, body, content_type, given.clients[0], given.seconds, given.queue_s)
+        for name, url, inputs in _pipelines(given)
+        for kind, body, content_type in inputs[:1]
+    ]
+    if not given.json:
+        return report(measured)
+    print(json.dumps({"url": given.url, "cores_here": os.cpu_count(), "overload": [one.as_dict() for one in measured]}))
+    return exit_code(measured)
+
+
+def _pipelines(given: argparse.Namespace) -> Iterator[tuple[str, str, list[tuple[str, bytes, str]]]]:
+    """Name, URL and inputs of each pipeline with a champion. Raises LookupError if there is none."""
+    index, found = given.url.rstrip("/") + ("/" if given.direct else "/function/classify/"), False
     for pipeline in _get(index)["pipelines"]:
         name = pipeline["name"]
         if pipeline["ready"] and name in (given.pipelines or [name]):
-            for kind, body, content_type in _inputs(_get(index + name), given.picture):
-                for clients in given.clients:
-                    log(f"    {name}, {kind}, {clients} clients ...")
-                    load(index + name, body, content_type, clients, WARM_UP_S)
-                    figures = load(index + name, body, content_type, clients, given.seconds)
-                    measures.append({"pipeline": name, "input": kind, "clients": clients, **figures})
-    if not measures:
+            found = True
+            yield name, index + name, _inputs(_get(index + name), given.picture)
+    if not found:
         raise LookupError(f"none of these pipelines has a champion; see GET {index}")
-    return measures
 
 
 def _inputs(card: dict[str, Any], pictures: Sequence[Path]) -> list[tuple[str, bytes, str]]:

@@ -43,24 +43,24 @@ def judge_targets(figures: Figures, floor_ms: float | None = None) -> list[Targe
         peers = [rate for server, rate in rates.items() if server not in (*WORKERS, MLFLOW)]
         best, ours = max(peers, default=None), servers.get(OURS, {})
         judged += [
-            _target(
+            judge(
                 f"{name}, calls/s: ours / mlflow", _ratio(rates.get(OURS), rates.get(MLFLOW)), least=MLFLOW_RATIO[kind]
             ),
-            _target(
+            judge(
                 f"{name}, calls/s: ours / the best tuned peer", _ratio(rates.get(OURS), best), least=PEER_RATIO[kind]
             ),
-            _target(f"{name}: p99 / p50", _ratio(ours.get("p99_ms"), ours.get("p50_ms")), most=TAIL),
+            judge(f"{name}: p99 / p50", _ratio(ours.get("p99_ms"), ours.get("p50_ms")), most=TAIL),
         ]
     cpu = figures.get("image", {}).get(OURS, {}).get("cpu_ms")
     most = round(max(FLOOR_RATIO, 1 + FLOOR_MORE_MS / floor_ms), 3) if floor_ms else FLOOR_RATIO
-    judged.append(_target("pictures, CPU: ours / decoder and network alone", _ratio(cpu, floor_ms), most=most))
-    judged.append(_target("seconds to the first right answer", _worst(figures, OURS, "start_s"), most=START_S))
+    judged.append(judge("pictures, CPU: ours / decoder and network alone", _ratio(cpu, floor_ms), most=most))
+    judged.append(judge("seconds to the first right answer", _worst(figures, OURS, "start_s"), most=START_S))
     for server, most in PSS_MB.items():
-        judged.append(_target(f"{server}: PSS in MB", _worst(figures, server, "pss_mb"), most=most))
+        judged.append(judge(f"{server}: PSS in MB", _worst(figures, server, "pss_mb"), most=most))
     return judged
 
 
-def _target(name: str, figure: float | None, least: float = float("-inf"), most: float = float("inf")) -> Target:
+def judge(name: str, figure: float | None, least: float = float("-inf"), most: float = float("inf")) -> Target:
     wanted = f"<= {most:g}" if least == float("-inf") else f">= {least:g}"
     if figure is None:
         return Target(name, wanted, None, "not measured")

@@ -1,13 +1,15 @@
-"""Load on a real classify process: slow and short bodies, disconnects, many large bodies, slow readers."""
+"""Load on a real classify process: overload, slow and short bodies, disconnects, many large bodies, slow readers."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import re
+import select
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,6 +65,11 @@ def send(function: Function, path: str, length: int, content_type: str = "applic
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
     connection.sendall(head.encode())
     return connection
+
+
+def form_of(*pictures: bytes) -> bytes:
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'
+    return b"\r\n".join([*(head + picture for picture in pictures), b"--x--\r\n"])
 
 
 def read_answer(connection: socket.socket) -> tuple[int, str]:
@@ -137,8 +144,70 @@ def test_a_chunked_body_is_answered_like_one_with_a_length(single: Function) -> 
     assert answer.json()["predictions"] == predict(single).json()["predictions"]
 
 
-def test_disconnected_clients_cost_only_the_admitted_calls(single: Function) -> None:
-    """Of 200 concurrent calls 16 are admitted; one picture is computed at a time."""
+def noise(side: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(1).integers(0, 255, (side, side, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "body"),
+    [
+        ("/flowers?explain=1", "application/json", json.dumps([ROW] * 1500).encode()),
+        ("/pets", "multipart/form-data; boundary=x", form_of(*[encode(noise(60))] * 60)),
+    ],
+    ids=["rows", "pictures"],
+)
+def test_of_ten_times_the_calls_that_a_worker_takes_each_is_answered_or_refused(
+    replica: Callable[..., Function], path: str, content_type: str, body: bytes
+) -> None:
+    """160 calls: 16 get a place, and keep it while their last byte is missing. Then they wait for the slots."""
+    function = replica(SABUESO_WORKERS="1", SABUESO_QUEUE_S="0.001", SABUESO_MAX_EXPLAINED="2000")
+
+    def alone() -> requests.Response:
+        return requests.post(f"{function.url}{path}", body, headers={"Content-Type": content_type}, timeout=WAIT_S)
+
+    expected = alone().json()["predictions"]
+    calls = [send(function, path, len(body), content_type) for _ in range(160)]
+    for connection in calls:
+        connection.sendall(body[:-1])
+    wait_until(lambda: len(select.select(calls, [], [], 1)[0]) == 144, WAIT_S)
+    refused = select.select(calls, [], [])[0]
+    admitted = [connection for connection in calls if connection not in refused]
+    for connection in refused:
+        assert "limit of concurrent calls" in refusal(*read_document(connection))
+    for connection in admitted:
+        connection.sendall(body[-1:])
+    answers = [read_document(connection) for connection in admitted]
+    statuses = Counter(answer.status for answer, _ in answers)
+    assert set(statuses) == {200, 503}, statuses
+    for answer, document in answers:
+        if answer.status == 200:
+            assert document["predictions"] == expected
+        else:
+            assert "no other call ended within 0.001 s" in refusal(answer, document)
+    for _ in range(5):
+        answer = alone()
+        assert (answer.status_code, answer.json()["predictions"]) == (200, expected)
+
+
+def read_document(connection: socket.socket) -> tuple[http.client.HTTPResponse, Any]:
+    """The answer and its document."""
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    document = json.load(answer)
+    connection.close()
+    return answer, document
+
+
+def refusal(answer: http.client.HTTPResponse, document: Any) -> str:
+    """Why the call was refused."""
+    assert (answer.status, document["type"]) == (503, "urn:sabueso:problem:busy")
+    assert int(answer.headers["Retry-After"]) > 0
+    return str(document["detail"])
+
+
+def test_disconnected_clients_cost_only_the_admitted_calls(replica: Callable[..., Function]) -> None:
+    """Of 200 concurrent calls 16 are admitted; one picture is computed at a time. Others wait for half a second."""
+    single = replica(SABUESO_WORKERS="1", SABUESO_QUEUE_S="0.5")
     picture = encode(Image.new("RGB", (4000, 3000), "orange"))
     before = ok_count(single, "/<name>")
     connections = []
@@ -172,11 +241,10 @@ def test_32_clients_with_20_mb_bodies_stay_under_the_memory_limit(
     stack = yaml.safe_load((ROOT / "stack.yml").read_text())
     limit = int(stack["functions"]["classify"]["limits"]["memory"].removesuffix("Mi"))
     function = replica(SABUESO_WORKERS="2")
-    long = "a long colour " * 13  # 100,000 rows are the most
     bodies = [
-        b"petal,turn,colour,place\n" + b"11.5,90," + b",sun\n11.5,90,".join([long.encode()] * 98_000) + b",sun\n",
+        b"petal,turn,colour,place\n" + (b"11.5,90,%s,sun\n" % (b"red" * 60)) * 100_000,
         encode(Image.fromarray(np.random.default_rng(1).integers(0, 255, (2580, 2580, 3), np.uint8))),
-        json.dumps([{**ROW, "colour": long[:145]}] * 96_000).encode(),
+        json.dumps([{**ROW, "colour": "red" * 45}] * 100_000).encode(),
     ]
     forms = [("flowers", "text/csv"), ("pets", "image/png"), ("flowers", "application/json")]
     assert all(19_000_000 < len(body) < 20_000_000 for body in bodies), [len(body) for body in bodies]

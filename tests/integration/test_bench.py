@@ -6,8 +6,10 @@ import csv
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 
+from benchmarks.clients import call
 from benchmarks.load import is_local
 from benchmarks.targets import WORKERS
 from common.storage.folder import FolderStore
@@ -86,9 +89,91 @@ def test_load_counts_answers_that_are_errors(serving: Any, serve: Callable[[Flas
     assert "! pets, own.png, 2 clients: {'status': " in done.stdout
 
 
+def test_overload_reports_who_is_answered_and_who_is_refused(
+    serving: Any, serve: Callable[[Flask], Served], site: Site, tmp_path: Path
+) -> None:
+    url = serve(make_gateway(serving.app, site.settings, FolderStore(tmp_path / "empty"))).url
+    done = bench("load", url, "--overload", "--clients", "2", "--seconds", "1", "--json")
+    assert done.returncode in (0, 1), done.stderr
+    measured = json.loads(done.stdout)["overload"]
+    assert [(one["pipeline"], one["input"], one["clients"]) for one in measured] == [
+        ("flowers", "1 row", 2),
+        ("pets", "PNG, 160 x 160", 2),
+    ]
+    for one in measured:
+        assert list(one["phases"]) == ["before", "overload", "after"]
+        for phase in one["phases"].values():
+            assert set(phase["statuses"]) <= {"200", "503"}
+            assert phase["statuses"]["200"] == pytest.approx(phase["admitted_per_s"] * phase["seconds"])
+            assert (phase["no_retry_after"], phase["failed"], phase["unanswered"]) == (0, 0, 0)
+            assert 0 < phase["longest_s"] >= phase["longest_refused_s"]
+    verdicts = {target["verdict"] for one in measured for target in one["targets"]}
+    assert done.returncode == int(verdicts != {"pass"})
+    assert "takes one number of --clients" in bench("load", url, "--overload", "--clients", "1,2").stderr
+
+
+def test_overload_counts_wrong_answers_and_none(serve: Callable[[Flask], Served]) -> None:
+    app, number = Flask("sometimes"), count()
+
+    @app.get("/")
+    def index() -> Any:
+        return {"pipelines": [{"name": "flowers", "ready": True}]}
+
+    @app.get("/flowers")
+    def card() -> Any:
+        return {"kind": "image"}
+
+    @app.post("/flowers")
+    def sometimes() -> Response:
+        place = next(number) % 4
+        if place == 0:
+            return Response("busy", 503)  # without Retry-After
+        if place == 1:
+            return Response("busy", 503, {"Retry-After": "2"})
+        return Response("no", 502) if place == 2 else Response("yes")
+
+    done = bench("load", serve(app).url, "--direct", "--overload", "--clients", "1", "--seconds", "1", "--json")
+    (measured,) = json.loads(done.stdout)["overload"]
+    phase = measured["phases"]["overload"]
+    assert set(phase["statuses"]) == {"200", "502", "503"}
+    assert abs(phase["statuses"]["503"] - 2 * phase["no_retry_after"]) <= 20
+    wrong = sum(one["statuses"]["502"] + one["no_retry_after"] for one in measured["phases"].values())
+    assert [target["figure"] for target in measured["targets"]][-1] == wrong
+    assert done.returncode == 1
+    table = bench("load", serve(app).url, "--direct", "--overload", "--clients", "1", "--seconds", "1")
+    assert "FAIL          flowers, calls answered neither with 200 nor with 503 and Retry-After: " in table.stdout
+
+
+def test_overload_counts_calls_without_an_answer() -> None:
+    """A server that accepts connections, answers one call of each, and then closes or is silent."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        stop = threading.Event()
+
+        def serve_one(silent: bool) -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+                connection.recv(65_536)
+                if silent:
+                    stop.wait(20)
+
+        threads = [threading.Thread(target=serve_one, args=(silent,)) for silent in (False, True, True)]
+        for thread in threads:
+            thread.start()
+        answers = call(url, b"{}", "application/json", clients=2, seconds=1, last_s=0.5)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert (answers.statuses, answers.failed, answers.unanswered) == ({200: 3}, 1, 2)
+    assert answers.longest_s >= 0.5
+
+
 def test_another_machine_is_not_called() -> None:
-    for url in ("http://10.255.255.1", "https://192.0.2.7", "http://[2001:db8::1]:8080", "http://name.invalid"):
-        done = bench("load", url)
+    urls = ("http://10.255.255.1", "https://192.0.2.7", "http://[2001:db8::1]:8080", "http://name.invalid")
+    for url, overload in [*((url, []) for url in urls), (urls[0], ["--overload"])]:
+        done = bench("load", url, *overload)
         assert (done.returncode, "is not this machine" in done.stderr) == (2, True), done.stderr
     assert is_local("localhost")
     assert is_local("127.0.0.1")

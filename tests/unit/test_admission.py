@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
 from all_settings import AllSettings as Settings
-from common.admission import READING, UNBUDGETED_BYTES, Admission
+from common.admission import CALL, READING, UNBUDGETED_BYTES, Admission
 from common.errors import Busy, Malformed, TooLarge
 from common.web import make_app
+from conftest import wait_until
 
 LARGE = bytes(2_000_000)
 
@@ -39,7 +41,7 @@ def call(admission: Admission) -> Callable[..., Any]:
     return send
 
 
-def test_a_call_above_the_limit_is_refused_at_once_and_an_answer_frees_its_place(
+def test_a_call_above_the_limit_is_refused_after_queue_s_and_an_answer_frees_its_place(
     admission: Admission, call: Callable[..., Any]
 ) -> None:
     def nested(depth: int) -> Callable[[Request], str]:
@@ -53,6 +55,45 @@ def test_a_call_above_the_limit_is_refused_at_once_and_an_answer_frees_its_place
         assert call(nested(3)).status_code == 200
         with pytest.raises(Busy, match="limit of concurrent calls"):
             call(nested(4))
+
+
+def test_a_call_above_the_limit_gets_the_next_free_place(make_settings: Callable[..., Settings]) -> None:
+    admission = Admission(make_settings(SABUESO_CALLS="1", SABUESO_QUEUE_S="60"))
+    with ExitStack() as first, ExitStack() as second:
+        admission.take_place({CALL: first})
+        waiting = threading.Thread(target=admission.take_place, args=({CALL: second},), daemon=True)
+        waiting.start()
+        waiting.join(0.1)
+        assert waiting.is_alive()
+        first.close()
+        waiting.join(20)
+        assert not waiting.is_alive()
+
+
+def test_a_call_is_refused_at_once_if_too_many_wait(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.admission.WAITING", 2)
+    admission = Admission(make_settings(SABUESO_CALLS="1", SABUESO_QUEUE_S="60"))
+    refused = list[Busy]()
+
+    def wait() -> None:
+        try:
+            with ExitStack() as call:
+                admission.take_place({CALL: call})
+        except Busy as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
+    with ExitStack() as first:
+        admission.take_place({CALL: first})
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: refused)
+        assert "too many calls wait" in refused[0].detail
+    for thread in threads:
+        thread.join(20)
+    assert (len(refused), sum(thread.is_alive() for thread in threads)) == (1, 0)
 
 
 def test_an_error_frees_the_place(admission: Admission, call: Callable[..., Any]) -> None:
@@ -106,7 +147,7 @@ def test_a_body_shorter_than_its_content_length_is_refused(admission: Admission,
 
 
 def test_probes_are_answered_at_the_limit_of_calls(make_settings: Callable[..., Settings]) -> None:
-    app = make_app("classify", make_settings(SABUESO_CALLS="1"), {})
+    app = make_app("classify", make_settings(SABUESO_CALLS="1", SABUESO_QUEUE_S="0.05"), {})
     client = app.test_client()
 
     @app.get("/within")
