@@ -16,7 +16,6 @@ import requests
 from conftest import Served, wait_until
 from deployed import Function, environment_alone
 from fake_mlflow import FakeMlflow
-from fuzzing import FIXED_SEED, seed_of_run
 from servers import ROOT, answers
 
 ROWS = ("application/json", "text/csv")
@@ -68,7 +67,9 @@ def three_functions(home: Path, bundles: Path) -> Iterator[dict[str, Function]]:
         yield functions
 
 
-def check_described(functions: dict[str, Function], function: str, document: str, home: Path, examples: int) -> None:
+def check_described(
+    functions: dict[str, Function], function: str, document: str, home: Path, examples: int, seed: int
+) -> None:
     """One pass of PASSES. Fails with schemathesis's report, or if something unexpected stands in the function's log."""
     url = functions[function].url
     options = ["-H", f"Authorization: Bearer {TOKEN}"] if function == "train" and document != "without token" else []
@@ -77,12 +78,12 @@ def check_described(functions: dict[str, Function], function: str, document: str
         "without token": lambda: openapi_for(url, PIPELINES),
         "pipelines": lambda: openapi_for(url, PIPELINES),
     }.get(document, lambda: openapi_of_pipeline(url, document))
-    run_schemathesis(url, described(), home, examples, *options)
+    run_schemathesis(url, described(), home, examples, seed, *options)
     log = functions[function].log.read_text()
     assert "Traceback" not in log and "unexpected error" not in log, log[-3000:]
 
 
-def run_schemathesis(url: str, document: Any, home: Path, examples: int, *options: str) -> None:
+def run_schemathesis(url: str, document: Any, home: Path, examples: int, seed: int, *options: str) -> None:
     """Check the function against the document with all checks; its report is the error."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "schemathesis.toml").write_text(CONFIG)
@@ -91,7 +92,7 @@ def run_schemathesis(url: str, document: Any, home: Path, examples: int, *option
     done = subprocess.run(
         [
             *(str(Path(sys.executable).with_name("st")), "run", "openapi.json", "--url", url),
-            *("--max-examples", str(examples), "--seed", str(seed_of_run(FIXED_SEED)), "--generation-database", "none"),
+            *("--max-examples", str(examples), "--seed", str(seed), "--generation-database", "none"),
             *("--checks", "all", "--no-color", "--continue-on-failure", "--request-timeout", "60", *options),
         ],
         cwd=home,

@@ -38,4 +38,4 @@ def test_openapi_json_says_what_the_function_does(
     large_bundles: Path, tmp_path: Path, function: str, document: str
 ) -> None:
     with three_functions(tmp_path, large_bundles) as functions:
-        check_described(functions, function, document, tmp_path / "schemathesis", EXAMPLES)
+        check_described(functions, function, document, tmp_path / "schemathesis", EXAMPLES, seed_of_run())
