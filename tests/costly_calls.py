@@ -14,6 +14,7 @@ from costly_pictures import (
     png,
     saved,
     segment,
+    webp_of_tables,
 )
 from local.made_up_rows import COLUMNS, made_up_rows
 
@@ -92,6 +93,9 @@ KIN: Mapping[str, Callable[[], Costly]] = {
         saved("RGBA", (SIDE, SIDE), "WEBP", lossless=True, method=0), 200, "?explain=1"
     ),
     "progressive CMYK JPEG": lambda: picture(jpeg(SIDE, SIDE, 4, progressive=True, orientation=8)),
+    "WebP of code tables": lambda: picture(webp_of_tables(820)),
+    "WebP of more code tables": lambda: picture(webp_of_tables(1024), 422),
+    "form of WebPs of code tables": lambda: form([webp_of_tables(128)] * 50, 200),
     "GIF with a comment of 15 MB": lambda: picture(gif(SIDE, SIDE, comment=b"x" * 15_000_000, disposal=2)),
     "BMP of runs": lambda: picture(bmp(1100, 1100, 8, 1, data=(b"\1\0" * 1100 + b"\0\0") * 1100 + b"\1\0" * 8_000_000)),
     "JPEG of empty comments": lambda: picture(jpeg(8, 8, extra=b"\xff\xfe\0\2" * 4_900_000), 422),

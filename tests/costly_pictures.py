@@ -140,3 +140,42 @@ def animated_webp(width, height, frames=2):
     pictures = [Image.new("RGB", (width, height), colour) for colour in ("red", "blue")[:frames]]
     pictures[0].save(file, "WEBP", save_all=True, append_images=pictures[1:], lossless=True, method=0)
     return file.getvalue()
+
+
+class _Bits:
+    """Bits of a lossless WebP, the lowest first."""
+
+    def __init__(self):
+        self.value, self.bytes, self.count = 0, bytearray(), 0
+
+    def put(self, value, count):
+        self.value |= value << self.count
+        self.count += count
+        while self.count >= 8:
+            self.bytes.append(self.value & 255)
+            self.value, self.count = self.value >> 8, self.count - 8
+
+
+def webp_of_tables(side):
+    """A lossless WebP with code tables of its own for each 4 x 4 pixels (RFC 9649, 6.2): 5.5 kB said in 4.5 bytes."""
+    bits, single, blocks = _Bits(), 0b0001, (side + 3) // 4  # a code with the one symbol 0
+    for value, count in ((0x2F, 8), (side - 1, 14), (side - 1, 14), (0, 4), (0, 2), (1, 1), (0, 3), (0, 1)):
+        bits.put(value, count)
+    for _ in range(2):  # green and red: all values in 8 bits
+        for value, count in ((0, 1), (12 - 4, 4)):
+            bits.put(value, count)
+        for symbol in (17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8):
+            bits.put({8: 1, 0: 2, 18: 2}.get(symbol, 0), 3)
+        for value, count in ((1, 1), (3, 3), (254, 8), (0, 256)):
+            bits.put(value, count)
+    for _ in range(3):
+        bits.put(single, 4)
+    reverse = [int(f"{value:08b}"[::-1], 2) for value in range(256)]
+    for number in range(blocks**2):
+        number = min(number, 65_535)
+        bits.put(reverse[number % 256] | reverse[number // 256] << 8, 16)
+    for _ in range(min(blocks**2, 65_536)):
+        bits.put(single * 0x11111, 20)
+    bits.put(0, 7)
+    data = bytes(bits.bytes) + bytes(16 + len(bits.bytes) % 2)
+    return b"RIFF" + struct.pack("<I", 12 + len(data)) + b"WEBPVP8L" + struct.pack("<I", len(data)) + data

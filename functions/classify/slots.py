@@ -16,8 +16,6 @@ from common.inference.contract import Kind
 # Calls with rows that compute at once. Pictures go one by one: each further one would need an interpreter as large as
 # the network. A slow reader of a streamed answer holds its stream for as long as it reads.
 ROW_SLOTS, STREAMS = 2, 4
-
-
 LOCK_POLL_S = 0.02
 
 

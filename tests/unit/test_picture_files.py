@@ -22,6 +22,7 @@ from costly_pictures import (
     jpeg,
     png,
     segment,
+    webp_of_tables,
 )
 from flowers import draw, encode
 from mutated_pictures import check_decoders
@@ -320,6 +321,34 @@ def test_a_narrow_jpeg_costs_more_for_it_can_t_be_reduced():
         assert (file.passes, file.whole) == (passes, whole), size
     with pytest.raises(Unusable, match=r"19.8 megapixels \(65500 x 303\)"):
         read_picture(jpeg(65_500, 303, 4))
+
+
+def test_a_lossless_or_transparent_webp_costs_memory_for_its_code_tables():
+    photo, noise = (800, 600), Image.effect_noise((800, 600), 99).convert("RGB")
+    veiled = noise.copy()
+    veiled.putalpha(Image.effect_noise(photo, 99))
+    assert read_picture(encode(noise, "WEBP", quality=90)).tables == 0
+    for picture, options in ((noise, {"lossless": True}), (veiled, {"quality": 10, "exif": exif(1)})):
+        with pytest.raises(Unusable, match=r"lossless or transparent WebP of [\d,]+ bytes and 800 x 600 pixels, may need"):
+            read_picture(encode(picture, "WEBP", **options))
+    assert read_picture(encode(veiled.resize((400, 300)), "WEBP", lossless=True)).tables == 75 * 400 * 300
+    sticker = Image.new("RGBA", photo)
+    sticker.paste(noise, (200, 200))
+    assert 0 < read_picture(encode(sticker, "WEBP", quality=90)).tables < 1_000_000
+
+
+def test_the_costliest_frame_of_a_webp_counts():
+    """libwebp leaves out frames without a picture: any may be the first."""
+
+    def animation(*frames):
+        header = struct.pack("<4sIB3x", b"VP8X", 10, 2) + (1023).to_bytes(3, "little") * 2
+        chunks = [struct.pack("<4sI16x", b"ANMF", 16 + len(frame)) + frame for frame in frames]
+        return b"RIFF\0\0\0\0WEBP" + header + b"".join(chunks)
+
+    small, large = webp_of_tables(256)[12:], webp_of_tables(1024)[12:]
+    assert read_picture(animation(small, small, small)).tables == 80 * (len(small) - 8)
+    with pytest.raises(Unusable, match="may need the memory of 24.6 megapixels"):
+        read_picture(animation(b"", small, large))
 
 
 def test_a_side_is_limited_since_each_row_takes_memory():

@@ -36,9 +36,11 @@ MAX_EXIF_TAGS = 1000
 # After any other segment Pillow and libjpeg would read on at different places, and so another frame than we do.
 JPEG_SEGMENTS = {*range(0xC0, 0xDE), *range(0xE0, 0xF0), 0xFE} - {0xC8}
 MAX_BMP_HEADER = 300_000  # with the largest palette
+# Lossless data of a WebP may hold code tables for each 4 x 4 pixels: 5.5 kB said in 4.5 bytes, or 20 kB said in some 200.
+# In memory of pixels (17 bytes), for each pixel and for each byte of the data.
+TABLES_OF_PIXEL, TABLES_OF_BYTE = 75, 80
 ORIENTATION = 0x0112
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
-
 
 Megapixels = Annotated[float, Field(gt=0, lt=1e6)]
 
@@ -56,7 +58,8 @@ class PictureLimits(BaseModel):
     max_megapixels: Megapixels = Field(
         16,
         alias="SABUESO_MAX_MEGAPIXELS",
-        description="megapixels of any other picture, for which decoding needs up to 17 bytes a pixel",
+        description="megapixels of any other picture, for which decoding needs up to 17 bytes a pixel; a WebP "
+        "that is lossless or transparent counts 80 more for each megabyte of that, but at most 75 for each megapixel",
     )
     max_work_megapixels: Megapixels = Field(
         300,
@@ -70,7 +73,7 @@ class PictureFile(NamedTuple):
     """`pixels`: the file without metadata and further frames. `orientation`: 1 to 8, as in EXIF.
 
     `whole`: decoding needs memory for every pixel. A JPEG of a single scan does not: it is decoded at reduced scale.
-    `passes`: how often decoding goes through all pixels.
+    `passes`: how often decoding goes through all pixels. `tables`: the pixels that code tables count for.
     """
 
     format: str
@@ -80,11 +83,17 @@ class PictureFile(NamedTuple):
     whole: bool
     passes: int
     orientation: int = 1
+    tables: int = 0
+
+    @property
+    def cost(self) -> int:
+        """Pixels that decoding needs memory for."""
+        return self.width * self.height + self.tables
 
     @property
     def work(self) -> int:
         """Pixels times passes."""
-        return self.width * self.height * self.passes
+        return self.cost * self.passes
 
 
 DEFAULT_LIMITS = PictureLimits()
@@ -121,6 +130,11 @@ def _check(file: PictureFile, limits: PictureLimits) -> None:
     limit = limits.max_megapixels if file.whole else limits.max_jpeg_megapixels
     if megapixels > limit:
         raise Unusable(f"the picture has {megapixels:.3g} megapixels ({size}); {kind} may have at most {limit:g}")
+    if file.cost > limit * 1e6:
+        raise Unusable(
+            f"the picture, a lossless or transparent WebP of {len(file.pixels):,} bytes and {size} pixels, may need the "
+            f"memory of {file.cost / 1e6:.3g} megapixels; at most {limit:g} are allowed. Save it as PNG or JPEG"
+        )
     if file.work > limits.max_work_megapixels * 1e6:
         raise Unusable(
             f"the picture takes {file.work / 1e6:,.0f} megapixels of decoding, {file.passes} passes over {size}; "
@@ -249,12 +263,12 @@ def _end_of_blocks(body: bytes, at: int, parts: _Parts) -> int:
 
 def _read_webp(body: bytes) -> PictureFile:
     """As it is: libwebp reads chunks only when asked. Of an animation it decodes the first frame."""
-    exif, xmp, at, parts = 0, 0, 12, _Parts(body)
+    exif, xmp, at, parts, lossless, of_frame = 0, 0, 12, _Parts(body), 0, 0
     first = body[12:16] if body[8:12] == b"WEBP" else b""
     if first == b"VP8X":
         width, height = (int.from_bytes(body[place : place + 3], "little") + 1 for place in (24, 27))
     elif first == b"VP8L":
-        packed = struct.unpack_from("<I", body, 21)[0]
+        packed, lossless = struct.unpack_from("<I", body, 21)[0], len(body)
         width, height = packed % 2**14 + 1, (packed >> 14) % 2**14 + 1
     elif first == b"VP8 ":
         width, height = (one % 2**14 for one in struct.unpack_from("<HH", body, 26))
@@ -267,8 +281,14 @@ def _read_webp(body: bytes) -> PictureFile:
             exif = exif or _exif_orientation(body[at + 8 : at + 8 + length].removeprefix(b"Exif\0\0"))
         elif name == b"XMP ":
             xmp = xmp or _xmp_orientation(body[at + 8 : at + 8 + length])
+        elif name in (b"VP8L", b"ALPH"):
+            of_frame += length
+            lossless = max(lossless, of_frame)
+        elif name == b"ANMF":
+            of_frame, length = 0, 16  # a frame's chunks follow its header
         at += 8 + length + length % 2
-    return PictureFile("WEBP", body, width, height, True, PASSES, exif or xmp or 1)
+    tables = min(TABLES_OF_PIXEL * width * height, TABLES_OF_BYTE * lossless)
+    return PictureFile("WEBP", body, width, height, True, PASSES, exif or xmp or 1, tables)
 
 
 def _read_bmp(body: bytes) -> PictureFile:

@@ -38,11 +38,7 @@ _large_picture_lock = threading.Lock()
 
 def is_large(file: PictureFile) -> bool:
     """Whether decoding it to a view takes much memory."""
-    return file.whole and _is_large((file.width, file.height))
-
-
-def _is_large(size: tuple[int, int]) -> bool:
-    return size[0] * size[1] > LARGE_PIXELS
+    return file.whole and file.cost > LARGE_PIXELS
 
 
 @contextlib.contextmanager
@@ -60,7 +56,8 @@ def _opened(file: PictureFile, draft: int = 0) -> Iterator[Image.Image]:
                 raise damaged("it has two sizes")
             if draft:
                 picture.draft("RGB", (draft, draft))
-            with _large_picture_lock if is_large(file) or _is_large(picture.size) else contextlib.nullcontext():
+            is_decoded_large = picture.width * picture.height > LARGE_PIXELS
+            with _large_picture_lock if is_large(file) or is_decoded_large else contextlib.nullcontext():
                 picture.load()
                 yield picture
     except Unusable:
