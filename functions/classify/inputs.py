@@ -85,7 +85,7 @@ def errors_of(field: str) -> Iterator[None]:
 def encoded_blocks(mimetype: str, body: bytes, bundle: Bundle, limits: ClassifySettings) -> Iterator[Array]:
     """The rows of a JSON object, a JSON list or a CSV with a header, block by block as float32 (n, width).
 
-    Raises WrongType, Malformed, and after the last block Unusable with the field of every mistake.
+    Raises WrongType, Malformed, and after the last block Unusable with the fields of the first mistakes.
     """
     columns, encoder = bundle.contract.columns, bundle.encoder
     if encoder is None:
@@ -116,7 +116,7 @@ def read_values(
 ) -> list[tuple[Any, ...]]:
     """The rows of a JSON object, a JSON list or a CSV with a header, as values in the columns' order.
 
-    Raises WrongType, Malformed, and Unusable with the field of every mistake.
+    Raises WrongType, Malformed, and Unusable with the fields of the first mistakes.
     """
     records, single = _records(mimetype, body, contract, limits, max_rows)
     rows, errors = _one_by_one(list(records), contract.columns, None if single else 0)
@@ -207,6 +207,7 @@ def _one_by_one(
 
 
 def _refuse(errors: list[FieldError]) -> None:
+    errors = errors[:MAX_ERRORS]
     if errors:
         summary = "; ".join(f"{error.field}: {error.detail}" for error in errors[:3])
         raise Unusable(f"{summary}{' ...' if len(errors) > 3 else ''}", tuple(errors))
