@@ -14,7 +14,7 @@ SETTINGS = {
     "max_pictures": 400,
     "max_jpeg_megapixels": 422,
     "max_megapixels": 422,
-    "max_work_megapixels": 400,
+    "max_work_megapixels": "400; 422 for one picture alone",
     "max_rows": 400,
     "max_values": 400,
     "max_explained": 400,
