@@ -80,7 +80,7 @@ KNOWN: Mapping[str, Callable[[], Costly]] = {
     "CSV header of commas": lambda: rows(b"," * 15_000_000, 422, "text/csv"),
     "CSV of x with explanations": lambda: rows(b"x\n" * 10_000_000, 422, "text/csv", "?explain=1"),
     "CSV of too many rows to explain": lambda: rows(made_up_csv(), 400, "text/csv", "?explain=1"),
-    "animated WebP": lambda: picture(animated_webp(SIDE, SIDE)),
+    "animated WebP": lambda: picture(animated_webp(3900, 3900)),
     "JPEG of 2,213 scans": lambda: picture(end_of_band_scans(3500, 3500, 2213), 422),
     "JPEG of as many scans as are allowed": lambda: picture(end_of_band_scans(SIDE, SIDE, 17)),
     "form of 100 PNGs": lambda: form([png(2000, 1000, 6, 16)] * 100, 400),
@@ -89,9 +89,7 @@ KNOWN: Mapping[str, Callable[[], Costly]] = {
 # Their kin, found by the same means.
 KIN: Mapping[str, Callable[[], Costly]] = {
     "16-bit RGBA PNG": lambda: picture(png(SIDE, SIDE, 6, 16, interlaced=True, orientation=5)),
-    "WebP, lossless, explained": lambda: picture(
-        saved("RGBA", (SIDE, SIDE), "WEBP", lossless=True, method=0), 200, "?explain=1"
-    ),
+    "WebP, lossless, explained": lambda: picture(animated_webp(3800, 3900), 200, "?explain=1"),
     "progressive CMYK JPEG": lambda: picture(jpeg(SIDE, SIDE, 4, progressive=True, orientation=8)),
     "WebP of code tables": lambda: picture(webp_of_tables(820)),
     "WebP of more code tables": lambda: picture(webp_of_tables(1024), 422),
@@ -148,7 +146,7 @@ def every_kind() -> dict[str, Callable[[], Costly]]:
     for mode in ("RGB", "RGBA"):
         for lossless in (False, True):
             kinds[f"WebP {mode}{', lossless' * lossless}"] = lambda mode=mode, lossless=lossless: picture(
-                saved(mode, (SIDE, SIDE), "WEBP", lossless=lossless, method=0)
+                saved(mode, (460, 460) if lossless else (SIDE, SIDE), "WEBP", lossless=lossless, method=0)
             )
     for disposal in (0, 2, 3):
         kinds[f"GIF {disposal}"] = lambda disposal=disposal: picture(gif(SIDE, SIDE, disposal=disposal))

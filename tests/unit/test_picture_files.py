@@ -329,7 +329,7 @@ def test_a_lossless_or_transparent_webp_costs_memory_for_its_code_tables():
     veiled.putalpha(Image.effect_noise(photo, 99))
     assert read_picture(encode(noise, "WEBP", quality=90)).tables == 0
     for picture, options in ((noise, {"lossless": True}), (veiled, {"quality": 10, "exif": exif(1)})):
-        with pytest.raises(Unusable, match=r"lossless or transparent WebP of [\d,]+ bytes and 800 x 600 pixels, may need"):
+        with pytest.raises(Unusable, match=r"transparent WebP of [\d,]+ bytes and 800 x 600 pixels, may"):
             read_picture(encode(picture, "WEBP", **options))
     assert read_picture(encode(veiled.resize((400, 300)), "WEBP", lossless=True)).tables == 75 * 400 * 300
     sticker = Image.new("RGBA", photo)
@@ -347,7 +347,7 @@ def test_the_costliest_frame_of_a_webp_counts():
 
     small, large = webp_of_tables(256)[12:], webp_of_tables(1024)[12:]
     assert read_picture(animation(small, small, small)).tables == 80 * (len(small) - 8)
-    with pytest.raises(Unusable, match="may need the memory of 24.6 megapixels"):
+    with pytest.raises(Unusable, match=r"may need the memory of 24\.6 megapixels"):
         read_picture(animation(b"", small, large))
 
 
