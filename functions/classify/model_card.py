@@ -20,6 +20,8 @@ JSON_SCHEMA_KEYS = {
     "values": "enum",
     "examples": "examples",
 }
+# Not only white space, as Python knows it: for regular expressions of JSON Schema (ECMA-262) some of it is none.
+NOT_BLANK = r"[^\s\x1c-\x1f\x85]"
 
 
 def model_card(name: str, champion: Champion, state: PipelineState, settings: Settings) -> dict[str, Json]:
@@ -57,5 +59,5 @@ def _property(column: ContractColumn) -> dict[str, Json]:
     given = column.model_dump(exclude_none=True)
     schema |= {there: given[here] for here, there in JSON_SCHEMA_KEYS.items() if here in given}
     if not is_number and column.values is None:
-        schema |= {"minLength": 1, "maxLength": MAX_TEXT, "pattern": r"\S", "x-known": column.known}
+        schema |= {"minLength": 1, "maxLength": MAX_TEXT, "pattern": NOT_BLANK, "x-known": column.known}
     return schema
