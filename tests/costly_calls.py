@@ -146,7 +146,7 @@ def every_kind() -> dict[str, Callable[[], Costly]]:
     for mode in ("RGB", "RGBA"):
         for lossless in (False, True):
             kinds[f"WebP {mode}{', lossless' * lossless}"] = lambda mode=mode, lossless=lossless: picture(
-                saved(mode, (460, 460) if lossless else (SIDE, SIDE), "WEBP", lossless=lossless, method=0)
+                saved(mode, (450, 450) if lossless else (SIDE, SIDE), "WEBP", lossless=lossless, method=0)
             )
     for disposal in (0, 2, 3):
         kinds[f"GIF {disposal}"] = lambda disposal=disposal: picture(gif(SIDE, SIDE, disposal=disposal))
