@@ -168,7 +168,7 @@ def fit(
     epochs: int = 10,
     crash_epoch: int = 0,
 ) -> dict[str, Any]:
-    """Parameters, epochs and accuracy of a fit (on `test`, by default on tune), and its cross-validated accuracy.
+    """Parameters and epochs of a fit, its accuracy and loss (on `test`, by default tune), cross-validated accuracy.
 
     `crash_epoch`: the epoch in which the fit crashes; its state is saved after every epoch then.
     """
@@ -197,6 +197,7 @@ def fit(
         "classes": logits.shape[1],
         "finite": bool(np.isfinite(logits).all()),
         "accuracy": float((logits.argmax(axis=1) == labels).mean()),
+        "loss": float(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True).numpy().mean()),
     }
     if fitted.unseen:
         result["cross_validated"] = float((fitted.unseen.logits.argmax(axis=1) == fitted.unseen.labels).mean())

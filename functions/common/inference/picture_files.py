@@ -36,7 +36,7 @@ MAX_EXIF_TAGS = 1000
 # After any other segment Pillow and libjpeg would read on at different places, and so another frame than we do.
 JPEG_SEGMENTS = {*range(0xC0, 0xDE), *range(0xE0, 0xF0), 0xFE} - {0xC8}
 MAX_BMP_HEADER = 300_000  # with the largest palette
-# Lossless data of a WebP may hold code tables for each 4 x 4 pixels: 5.5 kB said in 4.5 bytes, or 20 kB said in some 200.
+# Lossless data of a WebP may hold code tables for each 4 x 4 pixels: 5.5 kB said in 4.5 bytes, or 20 kB in some 200.
 # In memory of pixels (17 bytes), for each pixel and for each byte of the data.
 TABLES_OF_PIXEL, TABLES_OF_BYTE = 75, 80
 ORIENTATION = 0x0112
@@ -87,12 +87,12 @@ class PictureFile(NamedTuple):
 
     @property
     def cost(self) -> int:
-        """Pixels that decoding needs memory for."""
+        """Pixels and code tables: if it is decoded whole, what takes memory."""
         return self.width * self.height + self.tables
 
     @property
     def work(self) -> int:
-        """Pixels times passes."""
+        """Cost times passes."""
         return self.cost * self.passes
 
 
@@ -132,8 +132,8 @@ def _check(file: PictureFile, limits: PictureLimits) -> None:
         raise Unusable(f"the picture has {megapixels:.3g} megapixels ({size}); {kind} may have at most {limit:g}")
     if file.cost > limit * 1e6:
         raise Unusable(
-            f"the picture, a lossless or transparent WebP of {len(file.pixels):,} bytes and {size} pixels, may need the "
-            f"memory of {file.cost / 1e6:.3g} megapixels; at most {limit:g} are allowed. Save it as PNG or JPEG"
+            f"the picture, a lossless or transparent WebP of {len(file.pixels):,} bytes and {size} pixels, may need "
+            f"the memory of {file.cost / 1e6:.4g} megapixels; at most {limit:g} are allowed. Save it as PNG or JPEG"
         )
     if file.work > limits.max_work_megapixels * 1e6:
         raise Unusable(
