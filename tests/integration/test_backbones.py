@@ -56,7 +56,7 @@ def fits(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return printed_json("transfer_learning.py", "fit", tmp_path_factory.mktemp("fits"))
 
 
-def test_a_head_on_a_frozen_backbone_classifies_drawings_and_fine_tuning_does_not_harm_it(fits: Any) -> None:
+def test_a_head_on_a_frozen_backbone_classifies_drawings_and_fine_tuning_improves_it(fits: Any) -> None:
     frozen, tuned = fits["frozen"], fits["tuned"]
     assert frozen["params"]["views"] == 2
     assert frozen["params"]["fine_tuned"] is False
@@ -65,6 +65,7 @@ def test_a_head_on_a_frozen_backbone_classifies_drawings_and_fine_tuning_does_no
     assert tuned["params"]["fine_tuned"] is True
     assert (tuned["params"]["epochs"], tuned["curve"]) == (6, 6)
     assert tuned["accuracy"] >= frozen["accuracy"]
+    assert tuned["loss"] < frozen["loss"]
     assert "cross_validated" not in tuned, "cross-validation measured the frozen network"
 
 
@@ -77,7 +78,7 @@ def test_a_fine_tuned_stage_that_got_worse_is_discarded(fits: Any) -> None:
     harmed = fits["harmed"]
     assert harmed["epochs"] == [1, 2]
     assert harmed["params"]["fine_tuned"] is False
-    assert harmed["accuracy"] == pytest.approx(fits["frozen"]["accuracy"], abs=0.031)
+    assert harmed["accuracy"] == pytest.approx(fits["frozen"]["accuracy"], abs=0.011)
     assert harmed["cross_validated"] == fits["frozen"]["cross_validated"]
 
 

@@ -61,7 +61,7 @@ def read_row(raw: Mapping[str, Any], columns: Sequence[Column]) -> tuple[tuple[V
     values: list[Value] = []
     known = {column.name for column in columns}
     unknown = raw.keys() - known
-    errors = [FieldError(str(name)[:80], "is not a column of this pipeline") for name in islice(unknown, MAX_UNKNOWN)]
+    errors: list[FieldError] = []
     for column in columns:
         if column.name not in raw:
             errors.append(FieldError(column.name, "missing"))
@@ -71,6 +71,7 @@ def read_row(raw: Mapping[str, Any], columns: Sequence[Column]) -> tuple[tuple[V
             errors.append(error)
         elif value is not None:
             values.append(value)
+    errors += [FieldError(str(name)[:80], "is not a column of this pipeline") for name in islice(unknown, MAX_UNKNOWN)]
     return tuple(values), errors
 
 
