@@ -93,7 +93,7 @@ def encoded_blocks(mimetype: str, body: bytes, bundle: Bundle, limits: ClassifyS
     if len(body) < SMALL_BODY:
         yield encoder.rows(read_values(mimetype, body, bundle.contract, limits))
         return
-    records, _ = _records(mimetype, body, bundle.contract, limits)
+    records, single = _records(mimetype, body, bundle.contract, limits)
     names = [column.name for column in columns]
     errors: list[FieldError] = []
     at, numbers = 0, NumberCache()
@@ -101,7 +101,7 @@ def encoded_blocks(mimetype: str, body: bytes, bundle: Bundle, limits: ClassifyS
         by_column = _by_column(block, names)
         read = None if by_column is None else read_columns(by_column, columns, numbers)
         if read is None:
-            values, wrong = _one_by_one(block, columns, at)
+            values, wrong = _one_by_one(block, columns, None if single else at)
             errors += wrong
             if not errors:
                 yield encoder.rows(values)
